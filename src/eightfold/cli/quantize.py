@@ -1,0 +1,167 @@
+"""`eightfold quantize`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eightfold.cli.failures import reported
+from eightfold.cli.options import (
+    BatchSize,
+    Exclude,
+    Inputs,
+    Json,
+    Model,
+    Outputs,
+    Preprocess,
+    Quiet,
+    RecipeFile,
+    Samples,
+)
+from eightfold.cli.screen import Screen
+from eightfold.errors import OutputError, RecipeError
+
+if TYPE_CHECKING:
+    from eightfold.quantization.recipe import Recipe
+
+__all__ = ["quantize"]
+
+
+class Observer(str, Enum):
+    """How a range follows from what calibration saw."""
+
+    minmax = "minmax"
+    moving_average = "moving-average"
+    percentile = "percentile"
+    kl = "kl"
+    mse = "mse"
+
+
+class Form(str, Enum):
+    """What is written."""
+
+    saved_model = "saved_model"
+    frozen = "frozen"
+
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="DATA",
+        help="A sample of the real input: an .npz file with arrays named like the inputs (or x), a folder of "
+        "images, TFRecord files, or module:function. Not needed with --dynamic.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="DIR", help="Where to save the result.", show_default=False),
+]
+
+
+@reported
+def quantize(  # noqa: PLR0913  (one argument for each option)
+    model: Model,
+    output: Output,
+    data: Data = None,
+    samples: Samples = None,
+    batch_size: BatchSize = 32,
+    preprocess: Preprocess = None,
+    observer: Annotated[
+        Observer | None, typer.Option(help="How ranges follow from what was seen.", show_default="minmax")
+    ] = None,
+    per_tensor: Annotated[
+        bool, typer.Option("--per-tensor", help="One weight scale for a tensor, not for each output channel.")
+    ] = False,
+    exclude: Exclude = None,
+    recipe: RecipeFile = None,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Compute ranges while the model runs: no data needed, slower.")
+    ] = False,
+    format: Annotated[
+        Form, typer.Option(help="A SavedModel folder, or one frozen graph (a .pb file).")
+    ] = Form.saved_model,
+    inputs: Inputs = None,
+    outputs: Outputs = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --output.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Turn a TensorFlow or Keras model into an 8-bit SavedModel that stock TensorFlow runs.
+
+    The result has the same signatures. It is compared with the float model before it is saved: parts that
+    would be wrong or slower stay in float, and the summary says so.
+
+    \b
+    [bold]Examples[/]
+      $ eightfold quantize resnet50/ --data photos/ --preprocess caffe --output resnet50-int8/
+      $ eightfold quantize net.keras --data calibration.npz --output net-int8/ --observer percentile
+      $ eightfold quantize bert/ --dynamic --output bert-int8/ --exclude '^pooler'
+      $ eightfold quantize frozen.pb --inputs image --outputs probs --data my_data:batches \\
+            --output int8.pb --format frozen
+    """
+    refuse_existing(output, overwrite=overwrite)
+    chosen = build_recipe(recipe, observer and observer.value, exclude or (), per_tensor=per_tensor)
+    if data is None and not dynamic:
+        raise RecipeError(
+            "calibration needs a sample of the model's real input: give it with --data, or choose --dynamic"
+        )
+    screen = Screen(json, quiet)
+    with screen.work() as tell:
+        import eightfold as ef
+
+        result = ef.quantize(
+            model,
+            data,
+            recipe=chosen,
+            samples=samples,
+            batch_size=batch_size,
+            preprocess=preprocess,
+            dynamic=dynamic,
+            inputs=inputs,
+            outputs=outputs,
+            progress=tell,
+        )
+        saved = result.save(output, format=format.value, overwrite=overwrite)
+        report = ef.read_report(saved)
+    from eightfold.cli.summary import quantized
+
+    screen.show({"output": str(saved), **report.to_dict()}, quantized(report, model, saved, data))
+
+
+def refuse_existing(output: Path, *, overwrite: bool) -> None:
+    """Says at once what saving would only say after minutes of work.
+
+    Raises:
+        OutputError: something is there already, or nothing can be written there.
+    """
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} is there already; choose another place, or replace it with --overwrite")
+    above = next(folder for folder in output.absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise OutputError(f"{output} cannot be written: {above} is not a folder that may be written to")
+
+
+def build_recipe(
+    file: Path | None, observer: str | None, exclude: list[str] | tuple[str, ...], *, per_tensor: bool
+) -> Recipe:
+    """The recipe of the file, or the defaults, with the options of the command line over it.
+
+    Raises:
+        RecipeError: the file or an option makes no sense.
+    """
+    from eightfold.quantization.recipe import Recipe
+
+    recipe = Recipe.load(file) if file else Recipe()
+    if observer:
+        recipe = replace(recipe, observer=observer)
+    if per_tensor:
+        recipe = replace(recipe, per_channel=False)
+    return replace(recipe, exclude=(*recipe.exclude, *exclude))

@@ -1,0 +1,99 @@
+"""Where a command writes: the result to standard output, progress to standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+__all__ = ["Screen", "Tell"]
+
+Tell: TypeAlias = "Callable[[str, int, int | None], None]"
+"""Called with the name of a stage, the work done in it and, where known, its total."""
+
+WIDTH = 160
+"""Columns of output that goes to a file or a pipe: wide, so that names are not cut."""
+STAGES = {
+    "read": "reading the model",
+    "export": "folding the float graph",
+    "calibrate": "calibrating",
+    "verify": "comparing with float",
+    "evaluate": "evaluating",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """How a command talks.
+
+    Attributes:
+        json: the result is one JSON document, and nothing else is written to standard output.
+        quiet: neither progress nor summaries.
+    """
+
+    json: bool = False
+    quiet: bool = False
+
+    @contextmanager
+    def work(self) -> Iterator[Tell]:
+        """Shows progress on a terminal while the block runs."""
+        console = Console(stderr=True)
+        bars = _bars(console, shown=console.is_terminal and not self.quiet)
+        with redirect_stdout(sys.stderr), bars:  # what the user's own functions print is no result
+            yield _Stages(bars)
+
+    def show(self, document: Mapping[str, Any], *page: RenderableType) -> None:
+        """Writes the result, as JSON or for people."""
+        if self.json:
+            print(json.dumps(finite(document), indent=1, allow_nan=False))
+        elif not self.quiet:
+            console = Console(width=None if _has_width() else WIDTH, highlight=False)
+            for part in page:
+                console.print(part)
+
+
+def finite(value: Any) -> Any:
+    """The value with infinities and NaN, which JSON does not have, as null."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _has_width() -> bool:
+    return sys.stdout.isatty() or "COLUMNS" in os.environ
+
+
+def _bars(console: Console, *, shown: bool) -> Progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not shown)
+
+
+class _Stages:
+    """One bar for each stage; a new stage ends the one before."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        if stage not in self._tasks:
+            for task in self._bars.tasks:
+                self._bars.stop_task(task.id)
+            self._tasks[stage] = self._bars.add_task(STAGES.get(stage, stage), total=total)
+        self._bars.update(self._tasks[stage], completed=done, total=total)

@@ -1,0 +1,122 @@
+"""A picture file's bytes to the pixels that a model takes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eightfold.data.preprocess import Preprocess, preprocessing
+from eightfold.data.spec import InputSpec
+from eightfold.errors import DataError, MissingExtraError
+from eightfold.graph.ir import Array
+
+__all__ = ["DEFAULT_SIDE", "Decoder", "decoder", "pillow", "resized"]
+
+DEFAULT_SIDE = 224
+CROP = 0.875
+"""The share of the resized picture that the central crop keeps: 224 of 256, as is usual for ImageNet."""
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """Decodes pictures for one input.
+
+    Attributes:
+        spec: the input.
+        channels: 1, 3 or 4.
+        first: the channels are the first axis of an example, not the last.
+        height, width: in pixels; None keeps a picture's own size.
+        preprocess: what is done to the pixels.
+    """
+
+    spec: InputSpec
+    channels: int
+    first: bool
+    height: int | None
+    width: int | None
+    preprocess: Preprocess
+
+    def __call__(self, data: Path | bytes, name: str) -> Array:
+        """The picture as one example, without batch axis; `name` is for the message.
+
+        Raises:
+            DataError: the picture cannot be read, or the preprocessing changed its rank.
+        """
+        pixels = self._pixels(data, name)
+        if pixels.ndim == 2:
+            pixels = pixels[..., None]
+        pixels = np.asarray(self.preprocess(pixels.astype(np.float32)))
+        if pixels.ndim != 3:
+            raise DataError(
+                f"the preprocessing gave an array of rank {pixels.ndim}; expected height, width, channels"
+            )
+        if self.spec.numpy.kind in "iu" and np.array_equal(pixels, np.rint(pixels)):
+            pixels = pixels.astype(np.int64)  # the check of the range is the data set's
+        return pixels.transpose(2, 0, 1) if self.first else pixels
+
+    def _pixels(self, data: Path | bytes, name: str) -> Array:
+        image = pillow()
+        try:
+            with image.open(data if isinstance(data, Path) else io.BytesIO(data)) as opened:
+                picture = opened.convert(MODES[self.channels])
+        except (OSError, SyntaxError, ValueError, EOFError, image.DecompressionBombError) as error:
+            raise DataError(f"the picture {name} cannot be read: {error}") from error
+        if self.height is not None and self.width is not None:
+            picture = resized(picture, self.height, self.width)
+        return np.asarray(picture)
+
+
+def decoder(specs: Mapping[str, InputSpec], preprocess: str | None) -> Decoder:
+    """The decoder for the model's one picture input; its size is None where the input leaves it free.
+
+    Raises:
+        DataError: the model has more inputs, or its input takes no pictures.
+        MissingExtraError: Pillow is not installed.
+    """
+    pillow()
+    if len(specs) != 1:
+        raise DataError(
+            f"pictures fit a model of one input, and this one has {len(specs)}: {', '.join(specs)}"
+        )
+    spec = next(iter(specs.values()))
+    shape = spec.shape or (None, None, None, None)
+    if len(shape) != 4 or spec.dtype == "string":
+        raise DataError(
+            f"pictures need an input of rank 4 (batch, height, width, channels), and it is {spec}"
+        )
+    first = shape[1] in MODES and shape[3] not in MODES
+    height, width, channels = (shape[2], shape[3], shape[1]) if first else shape[1:]
+    channels = 3 if channels is None else channels
+    if channels not in MODES:
+        raise DataError(f"pictures have 1, 3 or 4 channels, and the input is {spec}")
+    return Decoder(spec, channels, first, height, width, preprocessing(preprocess or "raw"))
+
+
+def resized(picture: Any, height: int, width: int) -> Any:
+    """The central `height` x `width` of a PIL picture, resized to keep `CROP` of the tighter side."""
+    if picture.size == (width, height):
+        return picture
+    scale = max(width / CROP / picture.width, height / CROP / picture.height)
+    size = max(round(picture.width * scale), width), max(round(picture.height * scale), height)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    bilinear = pillow().Resampling.BILINEAR  # smooths when it shrinks
+    return picture.resize(size, bilinear).crop((left, top, left + width, top + height))
+
+
+def pillow() -> Any:
+    """The module `PIL.Image`.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtraError("pillow", "images", "Reading pictures") from None
+    return Image

@@ -1,0 +1,163 @@
+"""TFRecord files of `tf.train.Example`s: pictures named as ImageNet's, or tensors named like the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eightfold.data.batch import Batch
+from eightfold.data.pictures import DEFAULT_SIDE, Decoder, decoder
+from eightfold.data.spec import InputSpec
+from eightfold.errors import DataError
+from eightfold.graph.ir import Array
+
+__all__ = ["PICTURE", "TFRecordSource", "is_tfrecord", "tfrecord"]
+
+PICTURE = "image/encoded"
+LABELS = ("image/class/label", "label", "y")
+
+
+class TFRecordSource:
+    """Records of several files, in the order of the files."""
+
+    repeatable = True
+    size: int | None = None
+
+    def __init__(self, files: Sequence[Path], specs: Mapping[str, InputSpec], decode: Decoder | None) -> None:
+        self._files = files
+        self._specs = specs
+        self._decode = decode
+
+    def read(self, start: int, batch_size: int) -> Iterator[Batch]:
+        """The records from `start` on; see `Source.read`."""
+        for index, (name, record) in enumerate(_records(self._files)):
+            if index >= start:
+                yield self._batch(_features(record, name), f"of record {index} in {name}")
+
+    def _batch(self, features: Mapping[str, Any], where: str) -> Batch:
+        if self._decode is not None:
+            encoded = _found(features, PICTURE, where).bytes_list.value
+            if not encoded:
+                raise DataError(f"the picture {where} is empty")
+            inputs = {self._decode.spec.name: self._decode(encoded[0], where)[None]}
+        else:
+            inputs = {n: _tensor(_found(features, n, where), s, where)[None] for n, s in self._specs.items()}
+        label = next((features[key] for key in LABELS if key in features and key not in self._specs), None)
+        return Batch(inputs, None if label is None else _label(label)[None])
+
+
+def is_tfrecord(path: Path) -> bool:
+    """Whether a file has a TFRecord file's name: `a.tfrecord`, `a.tfrecords.gz`, `train-00000-of-00010`."""
+    return path.is_file() and (".tfrecord" in path.name or "-of-" in path.name)
+
+
+def tfrecord(
+    files: Sequence[Path], specs: Mapping[str, InputSpec], preprocess: str | None
+) -> tuple[TFRecordSource, tuple[str, ...]]:
+    """The records of `files`, and notes on what was decided.
+
+    A record holds a picture (`image/encoded`), or one feature for each input: numbers, the tensor's bytes, or
+    what `tf.io.serialize_tensor` makes. Labels are in `image/class/label`, `label` or `y`, taken as they are.
+
+    Raises:
+        DataError: a file is no TFRecord file, or its records lack what the model needs.
+        MissingExtraError: there are pictures and Pillow is not installed.
+    """
+    first = next(_records(files), None)
+    if first is None:
+        raise DataError(f"the data set is empty: {files[0]} has no records")
+    features = _features(first[1], first[0])
+    if PICTURE not in features or PICTURE in specs:
+        if preprocess not in (None, "raw"):
+            raise DataError(
+                f"preprocessing '{preprocess}' is for pictures, and the records have no {PICTURE}"
+            )
+        for name in specs:
+            _found(features, name, f"of the first record in {first[0]}")
+        return TFRecordSource(files, specs, None), ()
+    decode = decoder(specs, preprocess)
+    if decode.height is not None and decode.width is not None:
+        return TFRecordSource(files, specs, decode), ()
+    decode = replace(decode, height=decode.height or DEFAULT_SIDE, width=decode.width or DEFAULT_SIDE)
+    note = f"the model takes any picture size: made {decode.width} x {decode.height} pixels"
+    return TFRecordSource(files, specs, decode), (note,)
+
+
+def _records(files: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
+    import tensorflow as tf
+
+    for file in files:
+        try:
+            packed = "GZIP" if file.suffix == ".gz" else ""
+            for record in tf.data.TFRecordDataset(str(file), packed).as_numpy_iterator():
+                yield file, record
+        except tf.errors.OpError as error:
+            raise DataError(f"{file} is not a TFRecord file that can be read: {error.message}") from error
+
+
+def _features(record: bytes, name: Path) -> Mapping[str, Any]:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        features: Mapping[str, Any] = tf.train.Example.FromString(record).features.feature
+    except DecodeError as error:
+        raise DataError(f"a record of {name} is not a tf.train.Example: {error}") from error
+    return features
+
+
+def _found(features: Mapping[str, Any], key: str, where: str) -> Any:
+    if key not in features:
+        raise DataError(f"the feature '{key}' {where} is missing; it has: {', '.join(sorted(features))}")
+    return features[key]
+
+
+def _tensor(feature: Any, spec: InputSpec, where: str) -> Array:
+    """One example of the input, without batch axis."""
+    values = _values(feature)
+    shape = [-1 if d is None else d for d in (spec.shape or (None, None))[1:]]
+    if spec.dtype != "string" and values.dtype == object:
+        values = _from_bytes(b"".join(values), spec, where)
+    if shape.count(-1) > 1 or values.ndim > 1:
+        return values
+    try:
+        return values.reshape(shape)
+    except ValueError:
+        raise DataError(
+            f"the feature '{spec.name}' {where} has {values.size} values; expected {spec}"
+        ) from None
+
+
+def _from_bytes(data: bytes, spec: InputSpec, where: str) -> Array:
+    """Bytes that are the values themselves, or a tensor as `tf.io.serialize_tensor` writes it."""
+    import tensorflow as tf
+
+    dims = (spec.shape or ())[1:]
+    if None not in dims and len(data) == spec.numpy.itemsize * int(np.prod([d or 1 for d in dims])):
+        return np.frombuffer(data, spec.numpy)
+    try:
+        array: Array = tf.io.parse_tensor(data, tf.as_dtype(spec.dtype)).numpy()
+    except tf.errors.OpError:
+        raise DataError(
+            f"the feature '{spec.name}' {where} has {len(data)} bytes, which are no {spec}"
+        ) from None
+    return array
+
+
+def _values(feature: Any) -> Array:
+    kind = feature.WhichOneof("kind")
+    if kind == "bytes_list":
+        return np.array(list(feature.bytes_list.value), dtype=object)
+    if kind == "float_list":
+        return np.array(feature.float_list.value, np.float32)
+    return np.array(feature.int64_list.value, np.int64)
+
+
+def _label(feature: Any) -> Array:
+    """A scalar where there is one value, else a vector."""
+    values = _values(feature)
+    return values[0] if values.size == 1 else values

@@ -1,0 +1,67 @@
+"""Copies the summand of a fused Sum where somebody else may still read it.
+
+The kernel adds into the summand's own buffer. That is safe only when every other reader has finished by then, which
+holds for the ancestors of the kernel; any other reader would see the sum, or freed memory.
+
+    s ─┬ Conv(Sum)                 s ─┬ QuantizedMaxPool 1x1 ─ Conv(Sum)
+       └ Conv              =>         └ Conv
+"""
+
+from __future__ import annotations
+
+from eightfold.graph.edit import Edit
+from eightfold.graph.ir import Graph, Node, Ref
+from eightfold.graph.model import Model
+
+__all__ = ["protect_summands"]
+
+_SAME_BUFFER = {"Bitcast", "ExpandDims", "Identity", "Reshape", "Squeeze"}
+_SUMMAND = 3
+"""The input position of the summand: after data, filter and bias."""
+
+
+def protect_summands(model: Model) -> Model:
+    """Inserts a copy (a pool of one pixel, the cheapest) where it is needed."""
+    graph, edit = model.graph, Edit(model)
+    for node in graph:
+        if b"Sum" not in node.attrs.get("fused_ops", ()):
+            continue
+        summand = node.inputs[_SUMMAND]
+        if not _safe(graph, node, summand, model):
+            inputs = list(node.inputs)
+            inputs[_SUMMAND] = _copied(edit, node, summand)
+            edit.change(node.but(inputs=tuple(inputs)))
+    return edit.done()
+
+
+def _safe(graph: Graph, node: Node, summand: Ref, model: Model) -> bool:
+    owner = summand
+    while graph[owner].op in _SAME_BUFFER:
+        owner = graph[owner].inputs[0]
+    if graph[owner].op in ("Placeholder", "Const"):
+        return False
+    aliases, readers = _aliases(graph, owner)
+    if aliases & set(model.outputs):
+        return False
+    others = readers - {node.name}
+    return list(node.inputs).count(summand) == 1 and others <= graph.ancestors([node.name])
+
+
+def _aliases(graph: Graph, owner: Ref) -> tuple[set[Ref], set[str]]:
+    """All tensors in one buffer, and the nodes that read any of them otherwise than to rename it."""
+    aliases, readers, waiting = {owner}, set(), [owner]
+    while waiting:
+        for user, position in graph.users.get(waiting.pop(), ()):
+            if user.op in _SAME_BUFFER and position == 0:
+                aliases.add(user.ref)
+                waiting.append(user.ref)
+            else:
+                readers.add(user.name)
+    return aliases, readers
+
+
+def _copied(edit: Edit, node: Node, summand: Ref) -> Ref:
+    dtype = node.attrs["Tdevice_inputs"][_SUMMAND]
+    ranges = node.inputs[-4:-2]
+    attrs = {"T": dtype, "ksize": (1, 1, 1, 1), "strides": (1, 1, 1, 1), "padding": b"VALID"}
+    return edit.add("QuantizedMaxPool", f"{summand.node}/copy", (summand, *ranges), attrs)

@@ -1,0 +1,115 @@
+"""Which encoding each 8-bit tensor has: decided once for the whole graph, between calibrate and lower.
+
+Tensors between which codes pass unchanged (into and out of a pool, a reshape, a concat) form a *scale group* and share
+one encoding, so that the pass is a copy. A group takes the coding that needs the fewest conversions at its producers
+and consumers; of several the first of UNSIGNED, OFFSET, SIGNED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from eightfold.graph.encoding import Code, Encoding, encoding_of
+from eightfold.graph.ir import Ref
+from eightfold.graph.ranges import Range
+from eightfold.quantization.plan import Plan, Step
+
+__all__ = ["choose_encodings", "scale_groups"]
+
+
+def scale_groups(steps: Iterable[Step]) -> list[tuple[Ref, ...]]:
+    """The tensors that must share one encoding, by union-find over the steps that keep the scale."""
+    parent: dict[Ref, Ref] = {}
+
+    def find(ref: Ref) -> Ref:
+        parent.setdefault(ref, ref)
+        while parent[ref] != ref:
+            parent[ref] = parent[parent[ref]]
+            ref = parent[ref]
+        return ref
+
+    for step in steps:
+        refs = [ref for ref, _ in step.reads]
+        refs += [step.match.root] if step.gives else []
+        for ref in refs:
+            find(ref)
+        if step.rewrite.same_scale:
+            for ref in refs[1:]:
+                parent[find(ref)] = find(refs[0])
+    groups: dict[Ref, list[Ref]] = {}
+    for ref in parent:
+        groups.setdefault(find(ref), []).append(ref)
+    return [tuple(group) for group in groups.values()]
+
+
+@dataclass
+class _Tensor:
+    """What is known of one tensor of a group."""
+
+    ref: Ref
+    values: Range
+    gives: Code = Code.ANY
+    cap: float | None = None
+    carried: bool = False
+    reads: list[Code] = field(default_factory=list)
+
+    def can_be(self, encoding: Encoding) -> bool:
+        """Whether the producer can write this encoding; one that clips needs its clip at or below R."""
+        fits = self.cap is None or encoding.range.hi <= self.cap * (1 + 1e-6)
+        return bool(self.carried or (encoding.code & self.gives and fits))
+
+
+def choose_encodings(plan: Plan, ranges: Mapping[Ref, Range], *, offsets: bool = True) -> dict[Ref, Encoding]:
+    """The encoding of every tensor that the plan holds in 8 bits.
+
+    Args:
+        plan: the steps.
+        ranges: the calibrated range of each of `plan.tensors`.
+        offsets: whether `Code.OFFSET` may be used.
+    """
+    readers: dict[Ref, list[Code]] = {}
+    for step in plan.steps:
+        if not step.rewrite.same_scale:
+            for ref, codes in step.reads:
+                readers.setdefault(ref, []).append(codes)
+    result: dict[Ref, Encoding] = {}
+    for group in scale_groups(plan.steps):
+        tensors = [_tensor(plan, ref, ranges[ref], readers.get(ref, [])) for ref in group]
+        shared = _for_group(tensors, offsets)
+        for tensor in tensors:
+            own = shared if tensor.can_be(shared) else _for_group([tensor], offsets)
+            result[tensor.ref] = own
+    return result
+
+
+def _tensor(plan: Plan, ref: Ref, values: Range, readers: list[Code]) -> _Tensor:
+    step = plan.producers.get(ref)
+    if step is None:
+        return _Tensor(ref, values, reads=readers)
+    cap = step.rewrite.cap(step.match)
+    if "act" in step.match:
+        values = Range(max(values.lo, 0.0), max(values.hi, 0.0))
+    if cap is not None:
+        values = Range(min(values.lo, cap), min(values.hi, cap))
+    return _Tensor(ref, values, step.gives, cap, step.rewrite.same_scale, readers)
+
+
+def _for_group(tensors: list[_Tensor], offsets: bool) -> Encoding:
+    """The cheapest encoding for tensors that share one."""
+    values = tensors[0].values
+    for tensor in tensors[1:]:
+        values = values.union(tensor.values)
+    codes = [Code.SIGNED]
+    if offsets and values.signed:
+        codes.insert(0, Code.OFFSET)
+    if not values.signed:
+        codes.insert(0, Code.UNSIGNED)
+    candidates = [encoding_of(values, code) for code in codes]
+    return min(candidates, key=lambda encoding: _conversions(tensors, encoding))
+
+
+def _conversions(tensors: list[_Tensor], encoding: Encoding) -> int:
+    """How many producers and consumers would need a conversion."""
+    unable = sum(not tensor.can_be(encoding) for tensor in tensors)
+    return unable + sum(not (encoding.code & codes) for tensor in tensors for codes in tensor.reads)

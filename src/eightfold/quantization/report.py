@@ -1,0 +1,144 @@
+"""What was done to a model: written into it, shown by the command line, and read again by `explain`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eightfold.errors import ModelError
+
+__all__ = ["REPORT_FILE", "Fidelity", "Report", "Speed", "StepRecord", "read_report"]
+
+REPORT_FILE = "assets.extra/eightfold.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close the 8-bit outputs are to the float ones, on samples that were not used to calibrate.
+
+    Attributes:
+        sqnr_db: signal to quantization-noise ratio of the worst output, in dB.
+        agreement: share of samples with the same class on top; `None` where no output looks like class scores.
+        samples: how many.
+        held_back: whether these samples were kept from calibration; with a single sample they cannot be.
+    """
+
+    sqnr_db: float
+    agreement: float | None
+    samples: int
+    held_back: bool
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Median times of one batch, measured in turns, in milliseconds."""
+
+    batch_size: int
+    float_ms: float
+    int8_ms: float
+
+    @property
+    def speedup(self) -> float:
+        return self.float_ms / self.int8_ms
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One 8-bit op: where it came from, and the three graphs of its block as text."""
+
+    name: str
+    rewrite: str
+    int8_op: str
+    nodes: tuple[str, ...]
+    float_text: str = ""
+    dynamic_text: str = ""
+    int8_text: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything worth knowing about a quantization.
+
+    Attributes:
+        origin: what was quantized.
+        steps: what became 8-bit.
+        refusals: (node, op, reason) of what did not.
+        regions: number of ops in each connected 8-bit piece, largest first.
+        breaks: dequantize-quantize pairs in the middle of the 8-bit flow, by the float node between them.
+        fidelity, speed: as verified; `None` where verification was switched off or had no data.
+        fallbacks: what was given back to float by the verification, and why.
+        notes: anything else that the user should know.
+        requires_tensorflow: the oldest version that runs the result.
+    """
+
+    origin: str
+    mode: str
+    recipe: Mapping[str, Any]
+    steps: tuple[StepRecord, ...]
+    refusals: tuple[tuple[str, str, str], ...]
+    regions: tuple[int, ...]
+    breaks: tuple[str, ...] = ()
+    fidelity: Fidelity | None = None
+    speed: tuple[Speed, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    float_bytes: int = 0
+    int8_bytes: int = 0
+    requires_tensorflow: str = "2.16"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    calibration_samples: int = 0
+    weight_bits: int = 8
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of steps by 8-bit op."""
+        return dict(Counter(step.int8_op for step in self.steps).most_common())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        result = asdict(self)
+        result["format"] = _FORMAT
+        result["counts"] = self.counts
+        result["speed"] = [{**asdict(speed), "speedup": speed.speedup} for speed in self.speed]
+        return result
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=1) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Report:
+        """The report that `to_dict` wrote."""
+        known = {key: value for key, value in values.items() if key not in ("format", "counts")}
+        known["steps"] = tuple(StepRecord(**{**s, "nodes": tuple(s["nodes"])}) for s in known["steps"])
+        known["refusals"] = tuple(tuple(refusal) for refusal in known["refusals"])
+        known["fidelity"] = Fidelity(**known["fidelity"]) if known["fidelity"] else None
+        known["speed"] = tuple(
+            Speed(speed["batch_size"], speed["float_ms"], speed["int8_ms"]) for speed in known["speed"]
+        )
+        for key in ("regions", "breaks", "fallbacks", "notes"):
+            known[key] = tuple(known[key])
+        return cls(**known)
+
+
+def read_report(path: str | Path) -> Report:
+    """The report inside a model that eightfold saved.
+
+    Raises:
+        ModelError: the model has none, or a damaged one.
+    """
+    folder = Path(path)
+    file = folder / REPORT_FILE if folder.is_dir() else folder.with_suffix(".json")
+    if not file.is_file():
+        raise ModelError(f"{path} was not made by eightfold: it has no {REPORT_FILE}")
+    try:
+        values = json.loads(file.read_text())
+        if values["format"] != _FORMAT:
+            raise ModelError(f"{file} has format {values['format']}, expected {_FORMAT}: another eightfold wrote it")
+        return Report.from_dict(values)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ModelError(f"{file} is damaged: {error}") from error

@@ -1,0 +1,124 @@
+"""A quantized model in memory, and how it is put on disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from eightfold.errors import OutputError
+from eightfold.graph.ir import Array, Ref
+from eightfold.graph.model import Model
+from eightfold.graph.ranges import Range
+from eightfold.quantization.plan import Plan
+from eightfold.quantization.report import REPORT_FILE, Report
+from eightfold.tf.frozen import write_frozen
+from eightfold.tf.savedmodel import write_saved_model
+from eightfold.tf.session import Runner
+
+__all__ = ["Quantized", "written_beside"]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What `eightfold.lower` and `eightfold.quantize` return.
+
+    Attributes:
+        model: the 8-bit model.
+        source: the exported float model that it was made from.
+        plan: what was put into 8 bits.
+        ranges: the calibrated ranges; `None` for a dynamic model.
+        report: everything worth knowing.
+    """
+
+    model: Model
+    source: Model
+    plan: Plan
+    ranges: Mapping[Ref, Range] | None
+    report: Report
+
+    def __call__(self, **inputs: Array) -> dict[str, Array]:
+        """Runs the default signature once; for more than a try, save the model and load it with TensorFlow."""
+        signature = self.model.default
+        with Runner.of(self.model) as run:
+            feeds = {signature.inputs[name].ref: value for name, value in inputs.items()}
+            results = run([spec.ref for spec in signature.outputs.values()], feeds)
+        return dict(zip(signature.outputs, results, strict=True))
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: Literal["saved_model", "frozen"] = "saved_model",
+        overwrite: bool = False,
+    ) -> Path:
+        """Writes the model with its report.
+
+        It is written beside its place and renamed when it is whole, so that nothing is ever half-written or lost.
+
+        Args:
+            path: a folder for `saved_model`; a `.pb` file for `frozen`, with the report beside it as `.json`.
+            format: the form.
+            overwrite: whether something that is there may be replaced.
+
+        Raises:
+            OutputError: something is there already, or it cannot be written.
+        """
+        target = Path(path)
+        if format == "frozen":
+            with written_beside(target, overwrite) as place:
+                write_frozen(self.model, place)
+            with written_beside(target.with_suffix(".json"), overwrite=True) as place:
+                place.write_text(self._final_report(target.stat().st_size).to_json())
+            return target
+        with written_beside(target, overwrite) as place:
+            write_saved_model(self.model, place)
+            report = place / REPORT_FILE
+            report.parent.mkdir(exist_ok=True)
+            size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+            report.write_text(self._final_report(size).to_json())
+        return target
+
+    def _final_report(self, size: int) -> Report:
+        return replace(self.report, int8_bytes=size)
+
+
+@contextmanager
+def written_beside(target: Path, overwrite: bool) -> Iterator[Path]:
+    """A place next to the target to write to; it takes the target's place when the block ends well.
+
+    Raises:
+        OutputError: the target is there and must not be replaced, or its folder cannot be written to.
+    """
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} is there already; choose another place or allow overwriting (--overwrite)")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write to {target.parent}: {error.strerror}") from error
+    try:
+        place = room / "new"
+        yield place
+        _swap(place, target, room / "old")
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error}") from error
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """Puts the new in the target's place; the old returns to it should that fail."""
+    if target.exists():
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise

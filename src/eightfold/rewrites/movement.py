@@ -1,0 +1,223 @@
+"""Ops that move numbers without looking at them work on codes as well.
+
+    x ─ Reshape | Squeeze | ExpandDims                       =>   the same op on codes
+    x ─ Transpose | Slice | StridedSlice | ResizeNearest     =>   Bitcast ─ the same op on bytes ─ Bitcast
+    x ─ Pad                                                  =>   the same, four channels at a time as one int32
+    a, b, c ─ ConcatV2                                       =>   ConcatV2 of codes, which share one encoding
+
+The detours are there because TensorFlow has no quantized kernel for the op, or one that is 10 to 30 times slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from eightfold.graph.encoding import Code
+from eightfold.graph.ir import DType, Ref
+from eightfold.graph.model import Model
+from eightfold.graph.pattern import Match, any_, const, op
+from eightfold.graph.writer import Writer
+from eightfold.rewrites.builder import Builder, Coded
+from eightfold.rewrites.rewrite import Facts, Reads, Rewrite
+
+__all__ = ["MOVEMENT"]
+
+_ON_CODES = "Reshape|Squeeze|ExpandDims"
+_ON_BYTES = "Transpose|Slice|StridedSlice|ResizeNearestNeighbor"
+_INT32 = DType("int32")
+
+
+def _reads(match: Match) -> Reads:
+    return ((match.refs["x"], Code.ANY),)
+
+
+def _any(match: Match) -> Code:
+    del match
+    return Code.ANY
+
+
+def _shape_inputs(b: Builder, match: Match) -> tuple[Ref, ...]:
+    """The inputs after the first: shapes, axes, paddings; never codes."""
+    return tuple(b.real(ref) for ref in match.node.inputs[1:])
+
+
+def _emit_on_codes(b: Builder, match: Match) -> None:
+    x = b.coded(match.refs["x"], like=b.encodings[match.root])
+    attrs = {**match.node.attrs, "T": x.encoding.dtype}
+    b.give(match.root, b.add(match.node.op, match.node.name, (x.ref, *_shape_inputs(b, match)), attrs))
+
+
+def _bitcast(b: Builder, name: str, ref: Ref, source: DType, target: DType) -> Ref:
+    return b.add("Bitcast", name, (ref,), {"T": source, "type": target})
+
+
+def _emit_on_bytes(b: Builder, match: Match) -> None:
+    node = match.node
+    x = b.coded(match.refs["x"], like=b.encodings[match.root])
+    quantized, plain = x.encoding.dtype, DType(x.encoding.dtype.removeprefix("q"))
+    ref = _bitcast(b, f"{node.name}/bytes", x.ref, quantized, plain)
+    ref = b.add(node.op, f"{node.name}/moved", (ref, *_shape_inputs(b, match)), {**node.attrs, "T": plain})
+    b.give(match.root, _bitcast(b, node.name, ref, plain, quantized))
+
+
+def _first_input_only(match: Match, facts: Facts) -> str | None:
+    """Codes come in by the first input; the root is the first output."""
+    return None if match.root.port == 0 else "only its first output can be held in 8 bits"
+
+
+# --- Pad ----------------------------------------------------------------------------------------------------------
+
+
+def _emit_pad(b: Builder, match: Match) -> None:
+    x = b.coded(match.refs["x"], like=b.encodings[match.root])
+    shape = b.shape_of(match.refs["x"])
+    pad = match.value("paddings")
+    wide = (
+        len(shape) == 4
+        and None not in shape[1:]
+        and not pad[[0, 3]].any()
+        and int(shape[3] or 0) % 4 == 0
+    )
+    b.give(match.root, (_pad_words if wide else _pad_bytes)(b, match, x))
+
+
+def _pad_bytes(b: Builder, match: Match, x: Coded) -> Ref:
+    name, plain = match.node.name, DType(x.encoding.dtype.removeprefix("q"))
+    ref = _bitcast(b, f"{name}/bytes", x.ref, x.encoding.dtype, plain)
+    zero = b.const(f"{name}/zero", np.array(x.encoding.zero, str(plain)))
+    paddings = b.const(f"{name}/paddings", match.value("paddings").astype(np.int32))
+    ref = b.add("PadV2", f"{name}/padded", (ref, paddings, zero), {"T": plain, "Tpaddings": _INT32})
+    return _bitcast(b, name, ref, plain, x.encoding.dtype)
+
+
+def _pad_words(b: Builder, match: Match, x: Coded) -> Ref:
+    """Pads height and width of [N, H, W, C] as [N, H, W, C/4] of int32."""
+    name, dtype = match.node.name, x.encoding.dtype
+    height, width, channels = (int(size or 0) for size in b.shape_of(match.refs["x"])[1:])
+    pad = match.value("paddings").astype(np.int32)
+    out = (height + int(pad[1].sum()), width + int(pad[2].sum()), channels)
+    types = {"T": dtype, "Tshape": _INT32}
+    words = b.const(f"{name}/words", np.array([-1, height, width, channels // 4, 4], np.int32))
+    ref = b.add("Reshape", f"{name}/by_four", (x.ref, words), types)
+    ref = _bitcast(b, f"{name}/as_int32", ref, dtype, _INT32)
+    zero = b.const(f"{name}/zero", np.frombuffer(bytes([x.encoding.zero] * 4), np.int32).reshape(()))
+    paddings = b.const(f"{name}/paddings", pad)
+    ref = b.add("PadV2", f"{name}/padded", (ref, paddings, zero), {"T": _INT32, "Tpaddings": _INT32})
+    ref = _bitcast(b, f"{name}/as_codes", ref, _INT32, dtype)
+    shape = b.const(f"{name}/shape", np.array([-1, *out], np.int32))
+    return b.add("Reshape", name, (ref, shape), types)
+
+
+def _pads_nothing_negative(match: Match, facts: Facts) -> str | None:
+    return "it pads a negative amount" if (match.value("paddings") < 0).any() else None
+
+
+# --- ConcatV2 -----------------------------------------------------------------------------------------------------
+
+
+def _concat_reads(match: Match) -> Reads:
+    return tuple((ref, Code.ANY) for ref in match.named["concat"].inputs[:-1])
+
+
+def _emit_concat(b: Builder, match: Match) -> None:
+    node = match.named["concat"]
+    encoding = b.encodings[match.root]
+    parts = [b.coded(ref, like=encoding).ref for ref in node.inputs[:-1]]
+    attrs = {**node.attrs, "T": encoding.dtype}
+    b.give(match.root, b.add("ConcatV2", node.name, (*parts, b.real(node.inputs[-1])), attrs))
+
+
+def _constant_axis(match: Match, facts: Facts) -> str | None:
+    axis = match.graph.constant(match.named["concat"].inputs[-1])
+    return None if axis is not None else "its axis is not constant"
+
+
+# --- examples -----------------------------------------------------------------------------------------------------
+
+
+def _between_convs(middle: Callable[[Writer, Ref], Ref], out_channels: int = 8) -> Model:
+    w = Writer()
+    x = w.input("x", (2, 6, 6, 8))
+    y = w.node("Relu", w.conv(x, w.normal(3, 3, 8, 8, scale=0.2)))
+    return w.model(y=w.conv(middle(w, y), w.normal(1, 1, out_channels, 8, scale=0.3)))
+
+
+def _reshape_example() -> Model:
+    types = {"Tshape": _INT32}
+    return _between_convs(lambda w, y: w.node("Reshape", y, w.const([2, 3, 12, 8]), attrs=types))
+
+
+def _transpose_example() -> Model:
+    return _between_convs(
+        lambda w, y: w.node("Transpose", y, w.const([0, 2, 1, 3]), attrs={"Tperm": _INT32})
+    )
+
+
+def _pad_example() -> Model:
+    pads = [[0, 0], [1, 2], [0, 1], [0, 0]]
+    return _between_convs(lambda w, y: w.node("Pad", w.node("MaxPool", y, attrs=_POOL), w.const(np.array(pads, np.int32)), attrs={"Tpaddings": _INT32}))
+
+
+_POOL = {"ksize": (1, 2, 2, 1), "strides": (1, 2, 2, 1), "padding": b"SAME", "data_format": b"NHWC"}
+
+
+def _concat_example() -> Model:
+    def middle(w: Writer, y: Ref) -> Ref:
+        other = w.conv(y, w.normal(1, 1, 8, 4, scale=0.3))
+        return w.node("ConcatV2", y, other, w.const(3), attrs={"N": 2, "Tidx": _INT32})
+
+    return _between_convs(middle, out_channels=12)
+
+
+MOVEMENT: tuple[Rewrite, ...] = (
+    Rewrite(
+        name="reshape",
+        pattern=op(_ON_CODES, any_("x")),
+        int8_op="Reshape",
+        emit=_emit_on_codes,
+        reads=_reads,
+        gives=_any,
+        when=(_first_input_only,),
+        role="carry",
+        same_scale=True,
+        example=_reshape_example,
+    ),
+    Rewrite(
+        name="transpose",
+        pattern=op(_ON_BYTES, any_("x")),
+        int8_op="Transpose",
+        emit=_emit_on_bytes,
+        reads=_reads,
+        gives=_any,
+        when=(_first_input_only,),
+        role="carry",
+        same_scale=True,
+        example=_transpose_example,
+    ),
+    Rewrite(
+        name="pad",
+        pattern=op("Pad", any_("x"), const("paddings")),
+        int8_op="PadV2",
+        emit=_emit_pad,
+        reads=_reads,
+        gives=_any,
+        when=(_pads_nothing_negative,),
+        role="carry",
+        same_scale=True,
+        example=_pad_example,
+    ),
+    Rewrite(
+        name="concat",
+        pattern=op("ConcatV2", name="concat"),
+        int8_op="ConcatV2",
+        emit=_emit_concat,
+        reads=_concat_reads,
+        gives=_any,
+        when=(_constant_axis,),
+        role="carry",
+        same_scale=True,
+        example=_concat_example,
+    ),
+)

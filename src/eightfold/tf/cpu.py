@@ -1,0 +1,85 @@
+"""What this CPU and this TensorFlow build can do in 8 bits."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from eightfold.errors import ModelError, PlatformError
+from eightfold.graph.encoding import Code, Encoding
+from eightfold.graph.ir import Graph, Ref, Shape
+from eightfold.rewrites.builder import Builder
+from eightfold.rewrites.kernels import CONV, fused_conv
+from eightfold.rewrites.weights import quantize_weight
+from eightfold.tf.session import Runner
+
+__all__ = ["cpu_flags", "has_vnni", "require_int8_kernels", "weight_bits"]
+
+_VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+@lru_cache
+def cpu_flags() -> frozenset[str]:
+    """The instruction sets that Linux lists for this CPU; empty elsewhere."""
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return frozenset()
+    lines = (line for line in info.read_text().splitlines() if line.startswith("flags"))
+    return frozenset(next(lines, "").partition(":")[2].split())
+
+
+def has_vnni() -> bool:
+    """Whether products of 8-bit numbers are summed in 32 bits by one instruction, without saturating at 16."""
+    return bool(cpu_flags() & _VNNI)
+
+
+def weight_bits() -> int:
+    """8, or 7 where the CPU's 8-bit sums saturate: two products of 255 · 127 do not fit 16 bits, of 255 · 63 do."""
+    return 8 if has_vnni() else 7
+
+
+def require_int8_kernels() -> None:
+    """Checks that TensorFlow can run what would be written, by running one convolution.
+
+    Raises:
+        PlatformError: not an x86-64 CPU, oneDNN switched off, or a build without the kernels.
+    """
+    machine = platform.machine()
+    if machine not in ("x86_64", "AMD64"):
+        raise PlatformError(
+            f"TensorFlow has 8-bit kernels for x86-64 CPUs only, and this is {machine}; "
+            "quantize on an x86-64 machine"
+        )
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        raise PlatformError(
+            "oneDNN is switched off by TF_ENABLE_ONEDNN_OPTS=0, and with it every 8-bit kernel; "
+            "unset the variable or set it to 1"
+        )
+    failure = _probe()
+    if failure:
+        raise PlatformError(
+            f"this TensorFlow ({tf.__version__}) has no working 8-bit convolution: {failure}; "
+            "expected a stock tensorflow or tensorflow-cpu of 2.16 or newer with oneDNN"
+        )
+
+
+@lru_cache
+def _probe() -> str | None:
+    """Runs one tiny 8-bit convolution; what went wrong, or `None`."""
+    builder = Builder(Graph(), {}, lambda _: Shape.UNKNOWN)
+    x = Encoding(Code.UNSIGNED, 1.0)
+    codes = builder.coded_constant("x", np.full((1, 1, 1, 16), 0.5, np.float32), x)
+    weight = quantize_weight(np.ones((1, 1, 16, 16), np.float32), (3,))
+    out = Encoding(Code.UNSIGNED, 16.0)
+    result = builder.dequantized("y", fused_conv(builder, CONV, "conv", codes, weight, None, out, relu=True), out)
+    try:
+        with Runner(builder.graph()) as run:
+            value = run([Ref(result.node)], {})[0]
+    except (ModelError, tf.errors.OpError) as error:
+        return str(error).strip().partition("\n")[0]
+    return None if np.allclose(value, 8.0, atol=0.2) else f"it computed {value.flat[0]} where 8 was expected"

@@ -1,0 +1,80 @@
+"""Keras models: exported to a SavedModel in a temporary folder, and read from there."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from eightfold.errors import MissingExtraError, ModelError
+from eightfold.graph.model import Model
+from eightfold.tf.freeze import quiet
+from eightfold.tf.savedmodel import read_saved_model
+
+__all__ = ["is_keras_model", "read_keras", "read_keras_file"]
+
+
+def is_keras_model(source: Any) -> bool:
+    """Whether an object is a model of Keras 3 or of tf_keras."""
+    modules = [sys.modules[name] for name in ("keras", "tf_keras") if name in sys.modules]
+    return any(isinstance(source, module.Model) for module in modules)
+
+
+def read_keras(model: Any, origin: str = "") -> Model:
+    """A Keras model as a frozen `Model`.
+
+    Raises:
+        ModelError: Keras cannot export it, for example because it has never been called.
+    """
+    with tempfile.TemporaryDirectory(prefix="eightfold-") as folder, quiet():
+        try:
+            if _is_legacy(model):
+                tf.saved_model.save(model, folder)
+            else:
+                model.export(folder, format="tf_saved_model", verbose=False)
+        except (ValueError, TypeError, AttributeError, tf.errors.OpError) as error:
+            name = getattr(model, "name", type(model).__name__)
+            raise ModelError(f"Keras could not export the model {name!r}: {_first_line(error)}") from error
+        result = read_saved_model(Path(folder))
+    return result.but(origin=origin or f"Keras model {model.name!r}")
+
+
+def _is_legacy(model: Any) -> bool:
+    return type(model).__module__.startswith("tf_keras") or (
+        "tf_keras" in sys.modules and isinstance(model, sys.modules["tf_keras"].Model)
+    )
+
+
+def read_keras_file(path: Path) -> Model:
+    """A `.keras` or `.h5` file; one written by Keras 2 is read with tf_keras."""
+    import keras
+
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is damaged: a .keras file is a zip archive, and this is not one")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError) as error:
+        model = _read_legacy(path, error)
+    return read_keras(model, str(path))
+
+
+def _read_legacy(path: Path, reason: Exception) -> Any:
+    """The file as tf_keras reads it; the error of Keras 3 where that does not help either."""
+    if path.suffix == ".keras":
+        raise ModelError(f"Keras could not load {path}: {_first_line(reason)}") from reason
+    try:
+        import tf_keras
+    except ImportError:
+        raise MissingExtraError("tf_keras", "keras2", f"reading {path}, which Keras 3 cannot load,") from reason
+    try:
+        return tf_keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise ModelError(f"neither Keras 3 nor tf_keras could load {path}: {_first_line(reason)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

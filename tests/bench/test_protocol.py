@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import time
+
+from eightfold.bench.protocol import Job, peak_memory_mb, run_times, warm_up
+
+
+def test_runs_at_least_so_often_and_at_least_so_long() -> None:
+    assert len(run_times(lambda: None, 0, 7)) == 7
+    times = run_times(lambda: time.sleep(0.002), 0.02, 1)
+    assert sum(times) >= 0.02
+    assert min(times) >= 0.002
+
+
+def test_warm_up_ends_when_times_are_steady() -> None:
+    pending = [0.02, 0.016, 0.012, 0.008, 0.004]  # what is being optimised at first gets faster
+    runs, best = warm_up(lambda: time.sleep(pending.pop(0) if pending else 0.002), limit=5, block=1)
+    assert 0.002 <= best < 0.004
+    assert 6 <= runs < 40
+
+
+def test_warm_up_ends_at_its_limit() -> None:
+    runs, best = warm_up(lambda: time.sleep(0.01), limit=0)
+    assert runs == 1
+    assert best >= 0.01
+
+
+def test_peak_memory_sees_an_allocation() -> None:
+    before = peak_memory_mb()
+    held = bytearray(b"x") * 80_000_000
+    assert peak_memory_mb() >= max(before, len(held) / 1e6)
+
+
+def test_a_job_travels_as_a_request() -> None:
+    request = Job("m", 32, intra=2).request()
+    assert request.pop("do") == "load"
+    assert Job(**request) == Job("m", 32, intra=2)
