@@ -36,6 +36,9 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--model", default="resnet50", choices=ARCHITECTURES)
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument(
+        "--keep", action="store_true", help="do not quantize again what is in the work folder"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--inter", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
@@ -53,7 +56,7 @@ def speed(options: argparse.Namespace) -> None:
     network = Network(ARCHITECTURES[options.model], options.work_dir, options.photos)
     subjects = list(network.exported()[:1])
     for tool in TOOLS:
-        subject, took = network.quantized(tool, options.images, again=False)
+        subject, took = network.quantized(tool, options.images, again=tool is EIGHTFOLD and not options.keep)
         record_quantization(options.model, {tool.name: took})
         subjects.append(subject)
     how = Settings(32, options.threads, options.inter, rounds=options.rounds)

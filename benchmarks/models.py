@@ -6,6 +6,9 @@ Freshly made networks mislead benchmarks of quantization: with zero shifts, conv
 trained networks have; with statistics of (0, 1) that match nothing, activations grow or die over the layers.
 Here each batch norm gets the mean and variance of its real input on photographs, off by a little as running
 averages are, and scales and shifts of the size that training leaves behind. So activations keep unit scale.
+Random kernels are also chaotic: they amplify the noise of quantization from layer to layer, until the outputs
+of a deep network have little to do with its input. Trained kernels look where their input varies, and so do
+these.
 """
 
 from __future__ import annotations
@@ -91,10 +94,11 @@ def export(architecture: Architecture, output: Path, photos: Path | None = None,
 
 
 def settle(model: Any, x: Images, seed: int) -> None:
-    """Runs the images through a functional model layer by layer, fitting each batch norm to what reaches it.
+    """Runs the images through a functional model layer by layer, fitting its weights to what reaches them.
 
-    Scales are drawn from U(0.5, 1.5) and shifts from N(0, 0.2); moving means are off by 0.05 standard
-    deviations and moving variances by 10 %, as running averages are.
+    Kernels of convolutions are turned a little towards the directions in which their input varies. Scales are
+    drawn from U(0.5, 1.5) and shifts from N(0, 0.2); moving means are off by 0.05 standard deviations and
+    moving variances by 10 %, as running averages are.
     """
     import keras
 
@@ -105,7 +109,19 @@ def settle(model: Any, x: Images, seed: int) -> None:
         reached = [known[id(one)] for one in given] if isinstance(given, list) else known[id(given)]
         if isinstance(layer, keras.layers.BatchNormalization):
             _settle_batch_norm(layer, np.asarray(reached), rng)
+        elif type(layer) is keras.layers.Conv2D:
+            _settle_kernel(layer, np.asarray(reached), rng)
         known[id(layer.output)] = layer(reached)
+
+
+def _settle_kernel(layer: Any, x: npt.NDArray[Any], rng: np.random.Generator, power: float = 0.1) -> None:
+    """Multiplies the kernel by a power of the covariance of its input's channels."""
+    pixels = x.reshape(-1, x.shape[-1])
+    chosen = rng.choice(len(pixels), min(len(pixels), 4096), replace=False)
+    values, vectors = np.linalg.eigh(np.cov(pixels[chosen], rowvar=False))
+    values = np.maximum(values, 1e-6 * values.max())
+    turn = (vectors * (values / values.mean()) ** power) @ vectors.T
+    layer.kernel.assign(np.einsum("ij,hwjo->hwio", turn, np.asarray(layer.kernel)))
 
 
 def _settle_batch_norm(layer: Any, x: npt.NDArray[Any], rng: np.random.Generator) -> None:
@@ -121,7 +137,7 @@ def _settle_batch_norm(layer: Any, x: npt.NDArray[Any], rng: np.random.Generator
 
 
 def settle_head(model: Any, x: Images, seed: int, directions: int = 8) -> None:
-    """Lets the last layer tell the images apart as a trained one does: along the directions in which they differ most.
+    """Lets the last layer tell the images apart as a trained one does: by what differs most between them.
 
     Each class is a random mixture of the first principal components of the features. Logits get mean 0 and
     standard deviation 3 over the images.

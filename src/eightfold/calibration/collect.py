@@ -58,7 +58,10 @@ def collect(
 
 
 def _extremes(
-    graph: Graph, observers: Mapping[Ref, Observer], batches: Callable[[], Iterable[Feeds]], make_runner: MakeRunner
+    graph: Graph,
+    observers: Mapping[Ref, Observer],
+    batches: Callable[[], Iterable[Feeds]],
+    make_runner: MakeRunner,
 ) -> None:
     probes = _Probes(graph)
     fetches = [ref for tensor in observers for ref in probes.extremes(tensor)]
@@ -82,7 +85,10 @@ def _extremes(
 
 
 def _histograms(
-    graph: Graph, observers: Mapping[Ref, Observer], batches: Callable[[], Iterable[Feeds]], make_runner: MakeRunner
+    graph: Graph,
+    observers: Mapping[Ref, Observer],
+    batches: Callable[[], Iterable[Feeds]],
+    make_runner: MakeRunner,
 ) -> None:
     probes = _Probes(graph)
     fetches = [probes.histogram(tensor, observer.seen) for tensor, observer in observers.items()]

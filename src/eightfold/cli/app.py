@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from eightfold import __version__
 from eightfold.cli.benchmark import benchmark
 from eightfold.cli.evaluate import evaluate
 from eightfold.cli.explain import explain
+from eightfold.cli.failures import DEBUG
 from eightfold.cli.quantize import quantize
 
 __all__ = ["app", "main"]
@@ -36,16 +38,21 @@ def common(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help=f"Show tracebacks, as does {DEBUG}=1 in the environment.")
+    ] = False,
 ) -> None:
     """Make TensorFlow models fast on CPUs: 8-bit SavedModels that run on stock TensorFlow.
 
     \b
     [bold]Start here[/]
-      $ eightfold quantize model/ --data photos/ --output model-int8/
+      $ eightfold quantize model/ -d photos/ -o model-int8/
       $ eightfold benchmark model/ model-int8/
-      $ eightfold evaluate model-int8/ --data photos/ --metric agreement --reference model/
+      $ eightfold evaluate model-int8/ -d photos/ --reference model/ -m agreement
       $ eightfold explain model-int8/
     """
+    if debug:
+        os.environ[DEBUG] = "1"
 
 
 def main() -> None:

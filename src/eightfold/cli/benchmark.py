@@ -18,7 +18,7 @@ __all__ = ["benchmark"]
 Models = Annotated[
     list[str],
     typer.Argument(
-        metavar="MODEL [MODEL ...]",
+        metavar="MODEL",
         help="SavedModel folders or frozen .pb files; the first is what the others are compared with.",
         show_default=False,
     ),
@@ -27,8 +27,9 @@ Threads = "{}; left to TensorFlow by default."
 
 
 @reported
-def benchmark(
+def benchmark(  # noqa: PLR0913  (one argument for each option)
     models: Models,
+    *,
     batch_size: BatchSize = 1,
     intra: Annotated[
         int | None, typer.Option(min=1, metavar="N", help=Threads.format("Threads inside one operation"))
@@ -38,19 +39,21 @@ def benchmark(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How often each model has its turn.")] = 5,
     seconds: Annotated[float, typer.Option(min=0, metavar="S", help="Least time of a turn.")] = 1.0,
-    signature: Annotated[str, typer.Option(metavar="NAME", help="The signature to call.")] = "serving_default",
+    signature: Annotated[
+        str, typer.Option(metavar="NAME", help="The signature to call.")
+    ] = "serving_default",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Measure models side by side: in turns, in one run, each in a process of its own.
+    """Measure models side by side: in turns, in one run, each in its own process.
 
-    The input is synthetic and fits the signature. Ratios are formed within each round, where all models met
-    the same machine.
+    The input is synthetic and fits the signature. Ratios are formed within
+    each round, where all models met the same machine.
 
     \b
     [bold]Examples[/]
       $ eightfold benchmark resnet50/ resnet50-int8/
-      $ eightfold benchmark resnet50/ resnet50-int8/ --batch-size 32 --intra 2 --inter 1
+      $ eightfold benchmark resnet50/ resnet50-int8/ -b 32 --intra 2 --inter 1
       $ eightfold benchmark net-int8/ --rounds 10 --json > result.json
     """
     for model in models:

@@ -9,9 +9,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from eightfold.cli.failures import reported
 from eightfold.cli.options import BatchSize, Inputs, Json, Model, Outputs, Preprocess, Quiet, Samples
+from eightfold.cli.quiet import import_tensorflow
 from eightfold.cli.screen import Screen, Tell
 from eightfold.errors import DataError, ModelError, RecipeError
 
@@ -40,20 +42,23 @@ Data = Annotated[
         "--data",
         "-d",
         metavar="DATA",
-        help="An .npz file with arrays named like the inputs (or x) and labels in y, a folder of images with a "
-        "sub-folder for each class, TFRecord files, or module:function.",
+        help="An .npz file with arrays named like the inputs (or x) and labels in y, a folder of images with "
+        "a sub-folder for each class, TFRecord files, or module:function.",
         show_default=False,
     ),
 ]
 Reference = Annotated[
     str | None,
-    typer.Option(metavar="MODEL", help="The model to compare with, for agreement and mse.", show_default=False),
+    typer.Option(
+        metavar="MODEL", help="The model to compare with, for agreement and mse.", show_default=False
+    ),
 ]
 
 
 @reported
 def evaluate(  # noqa: PLR0913  (one argument for each option)
     model: Model,
+    *,
     data: Data,
     metric: Annotated[MetricName, typer.Option("--metric", "-m", help="What to measure.")] = MetricName.top1,
     reference: Reference = None,
@@ -61,7 +66,8 @@ def evaluate(  # noqa: PLR0913  (one argument for each option)
     samples: Samples = None,
     preprocess: Preprocess = None,
     signature: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The signature to call.", show_default="serving_default")
+        str | None,
+        typer.Option(metavar="NAME", help="The signature to call.", show_default="serving_default"),
     ] = None,
     output: Annotated[
         str | None, typer.Option(metavar="NAME", help="The output to measure, where there are several.")
@@ -73,18 +79,20 @@ def evaluate(  # noqa: PLR0913  (one argument for each option)
 ) -> None:
     """Measure a model on labelled data, or against another model.
 
-    Works for float and 8-bit models alike. The figure comes with its 95 % confidence interval.
+    Works for float and 8-bit models alike. The figure comes with its 95 %
+    confidence interval.
 
     \b
     [bold]Examples[/]
-      $ eightfold evaluate resnet50-int8/ --data imagenet/val/ --preprocess caffe --metric top1
-      $ eightfold evaluate net-int8/ --data test.npz --metric agreement --reference net.keras
-      $ eightfold evaluate depth-int8/ --data my_data:pairs --metric mse --json
+      $ eightfold evaluate resnet50-int8/ -d imagenet/val/ --preprocess caffe
+      $ eightfold evaluate net-int8/ -d t.npz -m agreement --reference net.keras
+      $ eightfold evaluate depth-int8/ -d my_data:pairs -m mse --json
     """
     if metric is MetricName.agreement and reference is None:
         raise RecipeError("agreement compares two models: name the second with --reference MODEL")
     screen = Screen(json, quiet)
     with screen.work() as tell, ExitStack() as stack:
+        import_tensorflow()
         from eightfold.metrics import evaluate as measure
         from eightfold.metrics import metric as make_metric
         from eightfold.tf.read import read_model
@@ -106,7 +114,7 @@ def evaluate(  # noqa: PLR0913  (one argument for each option)
             output=output,
         )
     document = {"model": model, "data": data, "reference": reference, **asdict(result)}
-    screen.show({**document, "metric": document.pop("name")}, sentence(model, result))
+    screen.show({**document, "metric": document.pop("name")}, Text(sentence(model, result)))
 
 
 def chosen(model: FloatModel, name: str | None) -> Signature:
@@ -148,7 +156,9 @@ def _runner(
     def call(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
         lacking = [name for name in signature.inputs if name not in arrays]
         if lacking:
-            raise DataError(f"{model.origin} has an input {lacking[0]!r}, and the data has {', '.join(arrays)}")
+            raise DataError(
+                f"{model.origin} has an input {lacking[0]!r}, and the data has {', '.join(arrays)}"
+            )
         try:
             values = run(fetches, {spec.ref: arrays[name] for name, spec in signature.inputs.items()})
         except (tf.errors.InvalidArgumentError, ValueError) as error:
@@ -174,4 +184,5 @@ def sentence(model: str, result: MetricResult) -> str:
     low, high = result.interval
     if result.name == "mse":
         return f"{model}: mse {result.value:.6g} (95 %: {low:.6g} to {high:.6g}) over {result.n} examples"
-    return f"{model}: {result.name} {result.value:.2%} (95 %: {low:.2%} to {high:.2%}) over {result.n} predictions"
+    interval = f"(95 %: {low:.2%} to {high:.2%})"
+    return f"{model}: {result.name} {result.value:.2%} {interval} over {result.n} predictions"

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eightfold.cli.failures import reported
-from eightfold.cli.options import Exclude, Inputs, Json, Model, Outputs, Quiet, RecipeFile
+from eightfold.cli.options import (
+    Exclude,
+    Inputs,
+    Json,
+    Model,
+    Outputs,
+    Preprocess,
+    Quiet,
+    RecipeFile,
+    Samples,
+)
+from eightfold.cli.quantize import build_recipe
+from eightfold.cli.quiet import import_tensorflow
 from eightfold.cli.screen import Screen, Tell
+from eightfold.cli.view import require_netron, view_graph
 
 if TYPE_CHECKING:
     from eightfold.quantization.explain import Explanation
@@ -19,8 +33,9 @@ __all__ = ["explain"]
 
 
 @reported
-def explain(
+def explain(  # noqa: PLR0913  (one argument for each option)
     model: Model,
+    *,
     node: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Show the block of this node: its float and 8-bit graphs."),
@@ -28,9 +43,22 @@ def explain(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write everything as one HTML page.")
     ] = None,
-    view: Annotated[bool, typer.Option("--view", help="Open the graph in Netron (pip install 'eightfold[view]').")] = False,
+    view: Annotated[
+        bool, typer.Option("--view", help="Open the graph in Netron (pip install 'eightfold[view]').")
+    ] = False,
     recipe: RecipeFile = None,
     exclude: Exclude = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="DATA",
+            help="A sample of a float model's input, as for quantize: shows the calibrated graphs too.",
+        ),
+    ] = None,
+    samples: Samples = None,
+    preprocess: Preprocess = None,
     inputs: Inputs = None,
     outputs: Outputs = None,
     quiet: Quiet = False,
@@ -38,19 +66,31 @@ def explain(
 ) -> None:
     """Show what became 8-bit, what did not and why, and where the 8-bit flow breaks.
 
-    A model that eightfold saved carries its report. For a float model this shows what would happen, without
-    data; --recipe and --exclude say what to plan for.
+    A model that eightfold saved carries its report. For a float model this
+    shows what would happen: without data, or in full with --data.
 
     \b
     [bold]Examples[/]
       $ eightfold explain resnet50-int8/
       $ eightfold explain resnet50/ --exclude '^predictions'
       $ eightfold explain resnet50-int8/ --node conv1_relu/Relu
-      $ eightfold explain resnet50-int8/ --html resnet50.html
+      $ eightfold explain resnet50/ -d photos/ --preprocess caffe --html page.html
     """
+    from eightfold.quantization.explain import explain_report
+    from eightfold.quantization.report import read_report
+
+    if view:
+        require_netron()
     screen = Screen(json, quiet)
     with screen.work() as tell:
-        explanation = explained(model, recipe, exclude or [], inputs, outputs, tell)
+        chosen = build_recipe(recipe, None, exclude or (), per_tensor=False)
+        sample = {"data": data, "samples": samples, "preprocess": preprocess}
+        recorded = has_report(Path(model))
+        explanation = (
+            explain_report(read_report(model))
+            if recorded
+            else _planned(model, chosen, {"inputs": inputs, "outputs": outputs}, sample, tell)
+        )
         found = explanation.find(node) if node else None
         if html:
             from eightfold.cli.page import write_page
@@ -63,30 +103,9 @@ def explain(
         from dataclasses import asdict
 
         document = {"origin": explanation.origin, "mode": explanation.mode, "node": node, **asdict(found)}
-    screen.show(document, overview(explanation) if found is None else block_page(found))
+    screen.show(document, overview(explanation) if found is None else block_page(found, explanation.scope))
     if view:
-        from eightfold.cli.view import view_graph
-
         view_graph(model)
-
-
-def explained(
-    model: str,
-    recipe: Path | None,
-    exclude: list[str],
-    inputs: list[str] | None,
-    outputs: list[str] | None,
-    tell: Tell,
-) -> Explanation:
-    """From the report of a quantized model, or from a plan for a float one."""
-    from eightfold.cli.quantize import build_recipe
-    from eightfold.quantization.explain import explain_report
-    from eightfold.quantization.report import read_report
-
-    if has_report(Path(model)):
-        return explain_report(read_report(model))
-    chosen = build_recipe(recipe, None, exclude, per_tensor=False)
-    return _planned(model, chosen, inputs, outputs, tell)
 
 
 def has_report(path: Path) -> bool:
@@ -98,12 +117,22 @@ def has_report(path: Path) -> bool:
 
 
 def _planned(
-    model: str, recipe: Recipe, inputs: list[str] | None, outputs: list[str] | None, tell: Tell
+    model: str,
+    recipe: Recipe,
+    tensors: Mapping[str, list[str] | None],
+    sample: Mapping[str, Any],
+    tell: Tell,
 ) -> Explanation:
+    """What would become of a float model; with a sample of its input, in full."""
+    import_tensorflow()
     import eightfold as ef
     from eightfold.quantization.dynamic import lower_dynamic
     from eightfold.quantization.explain import explain_plan
 
-    exported = ef.export(model, inputs=inputs, outputs=outputs, progress=tell)
+    exported = ef.export(model, **tensors, progress=tell)
     plan = ef.plan(exported, recipe)
-    return explain_plan(exported, plan, dynamic=lower_dynamic(exported, plan).graph)
+    calibrated = None
+    if sample["data"] is not None:
+        ranges = ef.calibrate(exported, plan, **sample, progress=tell)
+        calibrated = ef.lower(exported, plan, ranges).model.graph
+    return explain_plan(exported, plan, lower_dynamic(exported, plan).graph, calibrated)

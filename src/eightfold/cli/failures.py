@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -20,6 +21,9 @@ BAD_INPUT, BUG, INTERRUPTED = 2, 1, 130
 DEBUG = "EIGHTFOLD_DEBUG"
 """The environment variable that asks for tracebacks and for what TensorFlow has to say."""
 
+_TENSORFLOW_PREFIX = re.compile(r"^\{\{.*?\}\}\s*")
+"""Where in its graph TensorFlow was, which tells the user nothing."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -33,10 +37,9 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
         try:
             with warnings.catch_warnings():
-                if not sys.warnoptions and not _debugging():
+                if not sys.warnoptions and not _debugging():  # not even those of the libraries
                     warnings.simplefilter("ignore")
                 return command(*args, **kwargs)
         except typer.Exit:
@@ -44,13 +47,13 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             _say("Interrupted; what was there before is untouched.")
             raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the user's function may call sys.exit
             raise typer.Exit(_explained(error, _functions(kwargs))) from error
 
     return run
 
 
-def _explained(error: Exception, functions: Iterable[str]) -> int:
+def _explained(error: BaseException, functions: Iterable[str]) -> int:
     """Says what went wrong; returns the exit code."""
     if _debugging():
         traceback.print_exception(error)
@@ -64,7 +67,7 @@ def _explained(error: Exception, functions: Iterable[str]) -> int:
     return BUG
 
 
-def _known(error: Exception, functions: Iterable[str]) -> EightfoldError | None:
+def _known(error: BaseException, functions: Iterable[str]) -> EightfoldError | None:
     """What the user can put right, if that is what went wrong."""
     if isinstance(error, EightfoldError):
         return error
@@ -75,12 +78,12 @@ def _known(error: Exception, functions: Iterable[str]) -> EightfoldError | None:
         )
     for function in functions:
         if _came_through(error, function.partition(":")[0]):
-            first = str(error).strip().partition("\n")[0]
+            first = _TENSORFLOW_PREFIX.sub("", str(error).strip().partition("\n")[0])
             return DataError(f"{function} failed: {type(error).__name__}: {first}")
     return None
 
 
-def _came_through(error: Exception, module: str) -> bool:
+def _came_through(error: BaseException, module: str) -> bool:
     """Whether a module of the user raised the exception, called what did, or cannot be compiled."""
     if isinstance(error, SyntaxError):
         return (error.filename or "").endswith(f"{module.replace('.', os.sep)}.py")

@@ -21,10 +21,14 @@ __all__ = [
 ]
 
 MODEL = "a SavedModel folder, a .keras or .h5 file, a frozen .pb, or a checkpoint with its .meta"
-TENSORS = "for a graph without a signature: name of an {} tensor; repeat for more"
+NO_SIGNATURE = "For a graph without a signature"
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL[0].upper() + MODEL[1:] + ".", show_default=False)]
-BatchSize = Annotated[int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Examples in a batch.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help=MODEL[0].upper() + MODEL[1:] + ".", show_default=False)
+]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Examples in a batch.")
+]
 Samples = Annotated[
     int | None,
     typer.Option("--samples", "-n", min=1, metavar="N", help="Use the first N examples.", show_default=False),
@@ -32,18 +36,28 @@ Samples = Annotated[
 Preprocess = Annotated[
     str | None,
     typer.Option(
-        metavar="raw|tf|torch|caffe|module:function",
-        help="What is done to the pixels of image files (0..255) before the model sees them.",
+        metavar="NAME",
+        help="What is done to the pixels of image files (0..255): raw, tf, torch, caffe or module:function.",
         show_default="raw",
     ),
 ]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--inputs", metavar="TENSOR", help=TENSORS.format("input").capitalize() + "."),
+    typer.Option(
+        "--inputs",
+        metavar="TENSOR",
+        help="Name of an input tensor; repeat for more.",
+        rich_help_panel=NO_SIGNATURE,
+    ),
 ]
 Outputs = Annotated[
     list[str] | None,
-    typer.Option("--outputs", metavar="TENSOR", help=TENSORS.format("output").capitalize() + "."),
+    typer.Option(
+        "--outputs",
+        metavar="TENSOR",
+        help="Name of an output tensor; repeat for more.",
+        rich_help_panel=NO_SIGNATURE,
+    ),
 ]
 Exclude = Annotated[
     list[str] | None,
@@ -54,7 +68,11 @@ Exclude = Annotated[
 ]
 RecipeFile = Annotated[
     Path | None,
-    typer.Option("--recipe", metavar="FILE.toml", help="What is wanted, as a TOML file; options given here win."),
+    typer.Option(
+        "--recipe", metavar="FILE.toml", help="What is wanted, as a TOML file; options given here win."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no summary.")]
-Json = Annotated[bool, typer.Option("--json", help="Write the result to standard output as one JSON document.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Write the result to standard output as one JSON document.")
+]

@@ -23,6 +23,7 @@ from eightfold.cli.options import (
     RecipeFile,
     Samples,
 )
+from eightfold.cli.quiet import import_tensorflow
 from eightfold.cli.screen import Screen
 from eightfold.errors import OutputError, RecipeError
 
@@ -69,6 +70,7 @@ Output = Annotated[
 @reported
 def quantize(  # noqa: PLR0913  (one argument for each option)
     model: Model,
+    *,
     output: Output,
     data: Data = None,
     samples: Samples = None,
@@ -96,16 +98,17 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
 ) -> None:
     """Turn a TensorFlow or Keras model into an 8-bit SavedModel that stock TensorFlow runs.
 
-    The result has the same signatures. It is compared with the float model before it is saved: parts that
-    would be wrong or slower stay in float, and the summary says so.
+    The result has the same signatures. It is compared with the float model
+    before it is saved: parts that would be wrong or slower stay in float, and
+    the summary says so.
 
     \b
     [bold]Examples[/]
-      $ eightfold quantize resnet50/ --data photos/ --preprocess caffe --output resnet50-int8/
-      $ eightfold quantize net.keras --data calibration.npz --output net-int8/ --observer percentile
-      $ eightfold quantize bert/ --dynamic --output bert-int8/ --exclude '^pooler'
-      $ eightfold quantize frozen.pb --inputs image --outputs probs --data my_data:batches \\
-            --output int8.pb --format frozen
+      $ eightfold quantize resnet50/ -d photos/ --preprocess caffe -o int8/
+      $ eightfold quantize net.keras -d sample.npz -o net-int8/ --observer kl
+      $ eightfold quantize bert/ --dynamic -o bert-int8/ --exclude '^pooler'
+      $ eightfold quantize frozen.pb -d my_data:batches --inputs image \\
+            --outputs probs -o int8.pb --format frozen
     """
     refuse_existing(output, overwrite=overwrite)
     chosen = build_recipe(recipe, observer and observer.value, exclude or (), per_tensor=per_tensor)
@@ -115,6 +118,7 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
         )
     screen = Screen(json, quiet)
     with screen.work() as tell:
+        import_tensorflow()
         import eightfold as ef
 
         result = ef.quantize(
@@ -133,7 +137,7 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
         report = ef.read_report(saved)
     from eightfold.cli.summary import quantized
 
-    screen.show({"output": str(saved), **report.to_dict()}, quantized(report, model, saved, data))
+    screen.show({"output": str(saved), **report.to_dict()}, *quantized(report, model, saved, data))
 
 
 def refuse_existing(output: Path, *, overwrite: bool) -> None:

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 __all__ = ["Screen", "Tell"]
 
@@ -51,13 +60,13 @@ class Screen:
             yield _Stages(bars)
 
     def show(self, document: Mapping[str, Any], *page: RenderableType) -> None:
-        """Writes the result, as JSON or for people."""
+        """Writes the result, as JSON or for people. Lines of text are not broken: they can be copied."""
         if self.json:
             print(json.dumps(finite(document), indent=1, allow_nan=False))
         elif not self.quiet:
             console = Console(width=None if _has_width() else WIDTH, highlight=False)
             for part in page:
-                console.print(part)
+                console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def finite(value: Any) -> Any:
@@ -81,11 +90,11 @@ def _bars(console: Console, *, shown: bool) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    return Progress(*columns, console=console, transient=True, disable=not shown)
+    return Progress(*columns, console=console, transient=True, refresh_per_second=4, disable=not shown)
 
 
 class _Stages:
-    """One bar for each stage; a new stage ends the one before."""
+    """The bar of the current stage; a new stage hides the one before."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -94,6 +103,6 @@ class _Stages:
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         if stage not in self._tasks:
             for task in self._bars.tasks:
-                self._bars.stop_task(task.id)
+                self._bars.update(task.id, visible=False)
             self._tasks[stage] = self._bars.add_task(STAGES.get(stage, stage), total=total)
         self._bars.update(self._tasks[stage], completed=done, total=total)

@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from eightfold.cli.explanation import refused, written
 from eightfold.quantization.explain import Explanation, explain_report
@@ -20,8 +21,8 @@ __all__ = ["quantized"]
 SHOWN_REASONS = 6
 
 
-def quantized(report: Report, model: str, saved: Path, data: str | None) -> RenderableType:
-    """The summary of a quantization.
+def quantized(report: Report, model: str, saved: Path, data: str | None) -> list[RenderableType]:
+    """The summary of a quantization, in parts to be shown one below the other.
 
     Args:
         report: of the saved model.
@@ -33,28 +34,29 @@ def quantized(report: Report, model: str, saved: Path, data: str | None) -> Rend
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
-    for name, value in _facts(report, explanation, model, saved, data):
+    for name, value in _facts(report, explanation, saved):
         facts.add_row(name, value)
     parts: list[RenderableType] = [written(explanation)]
     if explanation.refusals:
         parts.append(refused(explanation, most=SHOWN_REASONS))
-    parts += [f"[yellow]{escape(line)}[/]" for line in report.fallbacks]
+    parts += [Text(line, style="yellow") for line in report.fallbacks]
     if not report.steps:
-        parts.append("[bold yellow]Nothing is in 8 bits: what was saved is the float model.[/]")
-    return Group(*parts, "", facts)
+        parts.append(Text("Nothing is in 8 bits: what was saved is the float model.", style="bold yellow"))
+    commands = (Text(f"  {command}") for command in _next(model, saved, data))
+    return [*parts, Text(), facts, Text("\nTo try next", style="bold"), *commands]
 
 
-def _facts(
-    report: Report, explanation: Explanation, model: str, saved: Path, data: str | None
-) -> Iterator[tuple[str, str]]:
+def _facts(report: Report, explanation: Explanation, saved: Path) -> Iterator[tuple[str, str]]:
     if report.fidelity:
         sample = "held-back" if report.fidelity.held_back else "calibration"
         agreement = report.fidelity.agreement
         top = "" if agreement is None else f", top-1 agreement {agreement:.1%}"
-        yield "against float", f"SQNR {decibels(report.fidelity.sqnr_db)}{top} on {report.fidelity.samples} {sample} samples"
+        yield (
+            "against float",
+            f"SQNR {decibels(report.fidelity.sqnr_db)}{top} on {report.fidelity.samples} {sample} samples",
+        )
     if report.float_bytes and report.int8_bytes:
-        ratio = report.float_bytes / report.int8_bytes
-        yield "size", f"{report.float_bytes / 1e6:.1f} MB to {report.int8_bytes / 1e6:.1f} MB ({ratio:.2f}x smaller)"
+        yield "size", f"{size(report.float_bytes)} to {size(report.int8_bytes)}{_smaller(report)}"
     for speed in report.speed:
         times = f"{speed.float_ms:.1f} ms to {speed.int8_ms:.1f} ms"
         yield "speed", f"{times} at batch {speed.batch_size} (about {speed.speedup:.2f}x)"
@@ -63,8 +65,6 @@ def _facts(
     for note in report.notes:
         yield "note", escape(note)
     yield "saved", escape(f"{saved} (needs TensorFlow {report.requires_tensorflow} or newer)")
-    for number, command in enumerate(_next(model, saved, data)):
-        yield "" if number else "next", escape(command)
 
 
 def _next(model: str, saved: Path, data: str | None) -> Iterator[str]:
@@ -77,6 +77,18 @@ def _next(model: str, saved: Path, data: str | None) -> Iterator[str]:
     yield shlex.join(["eightfold", "explain", str(saved)])
 
 
+def _smaller(report: Report) -> str:
+    ratio = report.float_bytes / report.int8_bytes
+    return f" ({ratio:.2f}x smaller)" if ratio > 1 else ""
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of ten."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
 def decibels(value: float) -> str:
     """A ratio in dB; without noise it has no end."""
-    return f"{value:.1f} dB" if math.isfinite(value) and value < 1e3 else "exact" if value > 0 else "not finite"
+    return (
+        f"{value:.1f} dB" if math.isfinite(value) and value < 1e3 else "exact" if value > 0 else "not finite"
+    )

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from eightfold.errors import MissingExtraError, ModelError
 
-__all__ = ["view_graph"]
+__all__ = ["require_netron", "view_graph"]
+
+
+def require_netron() -> Any:
+    """The Netron package.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import netron
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("netron", "view", "showing the graph") from error
+    return netron
 
 
 def view_graph(model: str) -> None:
@@ -16,10 +30,7 @@ def view_graph(model: str) -> None:
         MissingExtraError: Netron is not installed.
         ModelError: there is no file that Netron could open.
     """
-    try:
-        import netron
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("netron", "view", "showing the graph") from error
+    netron = require_netron()
     path = Path(model)
     file = path / "saved_model.pb" if path.is_dir() else path
     if not file.is_file():

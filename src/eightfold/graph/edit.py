@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
-from eightfold.graph.ir import Array, Attr, DType, Graph, Node, Ref
+from eightfold.graph.ir import Attr, DType, Graph, Node, Ref
 from eightfold.graph.model import Model, Signature
 
 __all__ = ["Edit", "const_node"]
 
 
-def const_node(name: str, value: Array, dtype: DType | None = None) -> Node:
+def const_node(name: str, value: npt.ArrayLike, dtype: DType | None = None) -> Node:
     """A `Const` node; `dtype` is needed only for quantized types, which NumPy does not have."""
     array = np.asarray(value)
     return Node(name, "Const", (), {"dtype": dtype or DType(array.dtype.name), "value": array})
@@ -46,7 +47,8 @@ class Edit:
         """Adds a node under a name made unique, and returns its first output."""
         return self._put(Node(self.unique(name), op, tuple(inputs), dict(attrs or {})))
 
-    def const(self, name: str, value: Array, dtype: DType | None = None) -> Ref:
+    def const(self, name: str, value: npt.ArrayLike, dtype: DType | None = None) -> Ref:
+        """Adds a constant under a name made unique."""
         return self._put(const_node(self.unique(name), value, dtype))
 
     def change(self, node: Node) -> None:
@@ -98,7 +100,9 @@ class Edit:
 
     def _signature(self, signature: Signature) -> Signature:
         outputs = {
-            key: spec if spec.ref not in self._redirects else type(spec)(self.resolve(spec.ref), spec.dtype, spec.shape)
+            key: spec
+            if spec.ref not in self._redirects
+            else type(spec)(self.resolve(spec.ref), spec.dtype, spec.shape)
             for key, spec in signature.outputs.items()
         }
         return signature.but(outputs=outputs)

@@ -6,7 +6,7 @@ is the number 0. Three codings follow from that:
     UNSIGNED   x = q · R/255,            q in 0..255       what comes out of a Relu
     OFFSET     x = (q - z) · R/255,      q in 0..255       any sign with all 8 bits; the kernels see q · R/255, and
                                                            producers and consumers absorb c = z · R/255 in their bias
-    SIGNED     x = q · R/127,            q in -127..127    any sign where an offset is not allowed, as in a
+    SIGNED     x = q · R/127,            q in -128..127    any sign where an offset is not allowed, as in a
                                                            convolution that pads with zeros
 """
 
@@ -72,7 +72,7 @@ class Encoding:
         """The numbers that have a code."""
         if self.code is Code.SIGNED:
             return Range(-self.limit, self.limit)
-        return Range(-self.offset, self.limit - self.offset)
+        return Range(0.0 - self.offset, self.limit - self.offset)  # never -0.0
 
     @property
     def kernel_range(self) -> tuple[float, float]:
@@ -82,12 +82,13 @@ class Encoding:
     def quantize(self, values: Array) -> Array:
         """Numbers as codes: uint8 or int8, rounded half to even, saturated."""
         codes = np.rint(np.asarray(values, np.float64) / self.step) + self.zero
-        low = -127 if self.code is Code.SIGNED else 0
+        low = -128 if self.code is Code.SIGNED else 0
         return np.clip(codes, low, self.steps).astype(np.int8 if self.code is Code.SIGNED else np.uint8)
 
     def dequantize(self, codes: Array) -> Array:
         """Codes as float32 numbers."""
-        return ((codes.astype(np.float64) - self.zero) * self.step).astype(np.float32)
+        values: Array = (codes.astype(np.float64) - self.zero) * self.step
+        return values.astype(np.float32)
 
     def __str__(self) -> str:
         return f"{'s8' if self.code is Code.SIGNED else 'u8'}[{self.range.lo:.4g}, {self.range.hi:.4g}]"

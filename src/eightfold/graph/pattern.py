@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from eightfold.graph.ir import Array, Graph, Node, Ref
 
-__all__ = ["Match", "Miss", "Pattern", "any_", "const", "either", "match", "op"]
+__all__ = ["Match", "Miss", "Pattern", "any_", "const", "either", "match", "matches", "op"]
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,23 @@ def match(graph: Graph, pattern: Pattern, root: Node, outputs: Container[Ref] = 
         outputs: tensors that the model gives out, which must not vanish inside a match.
     """
     deepest = Miss(f"the pattern does not end in {root.op}")
-    for found in _match(graph, pattern, root.ref, _State(), outputs, is_root=True):
-        if isinstance(found, _State):
-            return Match(graph, root.ref, found.nodes, found.refs, found.named)
+    for found in matches(graph, pattern, root, outputs):
+        if isinstance(found, Match):
+            return found
         if found.depth > deepest.depth:
             deepest = found
     return deepest
+
+
+def matches(
+    graph: Graph, pattern: Pattern, root: Node, outputs: Container[Ref] = ()
+) -> Iterator[Match | Miss]:
+    """All ways to match, the first options of the pattern first; a `Miss` for each way that fails."""
+    for found in _match(graph, pattern, root.ref, _State(), outputs, is_root=True):
+        if isinstance(found, _State):
+            yield Match(graph, root.ref, found.nodes, found.refs, found.named)
+        else:
+            yield found
 
 
 def _match(

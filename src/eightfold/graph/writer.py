@@ -1,9 +1,9 @@
 """Writes small float models by hand: examples of rewrites and tests.
 
-    w = Writer()
-    x = w.input("x", (None, 8, 8, 4))
-    y = w.relu(w.conv(x, 16))
-    model = w.model(y=y)
+w = Writer()
+x = w.input("x", (None, 8, 8, 4))
+y = w.relu(w.conv(x, 16))
+model = w.model(y=y)
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Writer:
         return self.node(op, x, self.const(weight, "weight"), attrs={**geometry, **attrs}, name="conv")
 
     def bias(self, x: Ref, value: Array) -> Ref:
-        return self.node("BiasAdd", x, self.const(value, "bias"), attrs={"data_format": b"NHWC"}, name="biased")
+        return self.node(
+            "BiasAdd", x, self.const(value, "bias"), attrs={"data_format": b"NHWC"}, name="biased"
+        )
 
     def matmul(self, x: Ref, weight: Array, **attrs: Attr) -> Ref:
         transposes = {"transpose_a": False, "transpose_b": False}

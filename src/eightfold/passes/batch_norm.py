@@ -41,8 +41,8 @@ def _reads_statistics(node: Node, model: Model) -> bool:
 
 
 def _split(node: Node, model: Model, edit: Edit) -> None:
-    values = [model.graph.constant(ref) for ref in node.inputs[1:]]
-    if any(value is None for value in values):
+    values = [value for ref in node.inputs[1:] if (value := model.graph.constant(ref)) is not None]
+    if len(values) < len(node.inputs) - 1:
         return
     if node.op == "BatchNormWithGlobalNormalization":
         mean, variance, beta, gamma = values
@@ -59,5 +59,7 @@ def _split(node: Node, model: Model, edit: Edit) -> None:
     ref: Ref = node.inputs[0]
     for op, value in (("Mul", scale), ("AddV2", shift)):
         operand = edit.const(f"{node.name}/{op.lower()}", value.reshape(shape).astype(str(dtype)))
-        ref = edit.add(op, f"{node.name}/{'scaled' if op == 'Mul' else 'shifted'}", (ref, operand), {"T": dtype})
+        ref = edit.add(
+            op, f"{node.name}/{'scaled' if op == 'Mul' else 'shifted'}", (ref, operand), {"T": dtype}
+        )
     edit.redirect(node.ref, ref)

@@ -1,6 +1,6 @@
 """A convolution between SpaceToBatchND and BatchToSpaceND is a dilated convolution.
 
-    x ─ SpaceToBatchND(r) ─ Conv2D(VALID) ─ BatchToSpaceND(r)      =>      x ─ Conv2D(dilations=r)
+x ─ SpaceToBatchND(r) ─ Conv2D(VALID) ─ BatchToSpaceND(r)      =>      x ─ Conv2D(dilations=r)
 """
 
 from __future__ import annotations

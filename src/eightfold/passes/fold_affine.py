@@ -10,10 +10,12 @@ The same for DepthwiseConv2dNative, MatMul and Conv2DBackpropInput. What finds n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from eightfold.graph.edit import Edit
-from eightfold.graph.ir import Array, Graph, Node, Ref
+from eightfold.graph.ir import Array, DType, Graph, Node, Ref, Shape
 from eightfold.graph.linear import LinearOp, channel_vector, linear_op
 from eightfold.graph.model import Model
 from eightfold.passes.context import Context
@@ -26,8 +28,16 @@ _COMMUTATIVE = {"Mul", "Add", "AddV2"}
 
 def fold_affine(model: Model, context: Context) -> Model:
     """Folds until nothing more folds."""
-    del context
-    for rule in (_canonical, _into_producer, _into_consumer):
+
+    def into_consumer(model: Model) -> Model:
+        return _into_consumer(model, context)
+
+    for rule in (
+        _canonical,
+        _into_producer,
+        into_consumer,
+        _into_producer,
+    ):  # the last for the biases that come in
         changed = True
         while changed:
             folded = rule(model)
@@ -174,15 +184,18 @@ def _bias_attrs(linear: Node) -> dict[str, object]:
 # --- into the convolution after ----------------------------------------------------------------------------------
 
 
-def _into_consumer(model: Model) -> Model:
+def _into_consumer(model: Model, context: Context) -> Model:
     graph, edit = model.graph, Edit(model)
+    shapes: Mapping[Ref, tuple[DType, Shape]] = {}
     done: set[str] = set()
     for linear in graph:
         layout = linear_op(linear)
         if layout is None or linear.op == "Conv2DBackpropInput" or linear.name in done:
             continue
         affine = _alone(model, linear.inputs[layout.data])
-        operand = _operand(graph, affine) if affine is not None and affine.op in ("Mul", "Add", "AddV2") else None
+        operand = (
+            _operand(graph, affine) if affine is not None and affine.op in ("Mul", "Add", "AddV2") else None
+        )
         weight = graph.constant(linear.inputs[layout.weight])
         if affine is None or operand is None or weight is None or affine.name in done:
             continue
@@ -191,6 +204,9 @@ def _into_consumer(model: Model) -> Model:
         if vector.size not in (1, inputs) or not _keeps_rank(graph, affine, weight):
             continue
         if affine.op != "Mul" and _pads(linear, weight):
+            continue
+        shapes = shapes or context.infer(graph)
+        if shapes[source][1][-1:] != (inputs,):  # else the constant broadcasts one channel to many
             continue
         done.update((linear.name, affine.name))
         _fold_in(edit, affine, linear, layout, weight, source, vector)
@@ -218,4 +234,6 @@ def _fold_in(
     bias = layout.scaled_in(weight.astype(np.float64), vector).sum(axis=reduced).reshape(-1)
     moved = edit.add(linear.op, linear.name, inputs, linear.attrs)
     constant = edit.const(f"{affine.name}/bias", bias.astype(weight.dtype))
-    edit.redirect(linear.ref, edit.add("BiasAdd", f"{affine.name}/biased", (moved, constant), _bias_attrs(linear)))
+    edit.redirect(
+        linear.ref, edit.add("BiasAdd", f"{affine.name}/biased", (moved, constant), _bias_attrs(linear))
+    )

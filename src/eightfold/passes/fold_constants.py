@@ -1,8 +1,8 @@
 """What depends on constants only is computed now.
 
-    Const ─┐
-           Mul ─ Rsqrt ─ y      =>      Const ─ y
-    Const ─┘
+Const ─┐
+       Mul ─ Rsqrt ─ y      =>      Const ─ y
+Const ─┘
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from eightfold.graph.edit import Edit
-from eightfold.graph.ir import Graph, Ref
+from eightfold.graph.ir import DType, Graph, Ref
 from eightfold.graph.model import Model
 from eightfold.passes.context import Context
 
@@ -40,9 +40,16 @@ def fold_constants(model: Model, context: Context) -> Model:
     values = context.evaluate(graph.pruned(ref.node for ref in frontier), frontier)
     edit = Edit(model)
     for ref, value in zip(frontier, values, strict=True):
-        array = np.asarray(value)
+        text = isinstance(value, bytes)  # NumPy would give it a dtype of its own
+        array = np.asarray(value, object if text else None)
+        dtype = DType("string") if array.dtype == object else None
         if array.nbytes <= max(_LARGEST, _source_bytes(graph, ref)):
-            edit.redirect(ref, edit.const(f"{ref.node}/folded" if ref.port == 0 else f"{ref.node}/folded_{ref.port}", array))
+            edit.redirect(
+                ref,
+                edit.const(
+                    f"{ref.node}/folded" if ref.port == 0 else f"{ref.node}/folded_{ref.port}", array, dtype
+                ),
+            )
     return edit.done()
 
 
@@ -50,7 +57,8 @@ def _constant_nodes(graph: Graph, context: Context) -> set[str]:
     constant: set[str] = set()
     for node in graph:
         if node.op == "Const":
-            constant.add(node.name)
+            if not node.control:  # else it belongs to one branch of TensorFlow 1's control flow
+                constant.add(node.name)
         elif (
             node.inputs
             and not node.control
@@ -65,5 +73,3 @@ def _constant_nodes(graph: Graph, context: Context) -> set[str]:
 def _source_bytes(graph: Graph, ref: Ref) -> int:
     names = graph.ancestors([ref.node])
     return sum(graph[name].value.nbytes for name in names if graph[name].op == "Const")
-
-

@@ -64,7 +64,12 @@ def _wrap(edit: Edit, node: Node) -> None:
         if sizes is None:
             order = edit.const(f"{node.name}/order", np.array(_TO_LAST, np.int32))
             axis = edit.const(f"{node.name}/axis", np.array(0, np.int32))
-            types = {"Tparams": DType("int32"), "Tindices": DType("int32"), "Taxis": DType("int32"), "batch_dims": 0}
+            types = {
+                "Tparams": DType("int32"),
+                "Tindices": DType("int32"),
+                "Taxis": DType("int32"),
+                "batch_dims": 0,
+            }
             inputs[0] = edit.add("GatherV2", f"{node.name}/sizes", (inputs[0], order, axis), types)
         else:
             inputs[0] = edit.const(f"{node.name}/sizes", sizes[list(_TO_LAST)])
@@ -76,7 +81,9 @@ def _wrap(edit: Edit, node: Node) -> None:
 
 def _permuted(attrs: Mapping[str, Attr]) -> dict[str, Attr]:
     """Attributes with a value an axis, in the order N, H, W, C."""
-    result = {key: tuple(attrs[key][i] for i in _TO_LAST) for key in _PER_AXIS if len(attrs.get(key, ())) == 4}
+    result = {
+        key: tuple(attrs[key][i] for i in _TO_LAST) for key in _PER_AXIS if len(attrs.get(key, ())) == 4
+    }
     if len(attrs.get("explicit_paddings", ())) == 8:
         pairs = np.reshape(attrs["explicit_paddings"], (4, 2))[list(_TO_LAST)]
         result["explicit_paddings"] = tuple(int(p) for p in pairs.reshape(-1))

@@ -1,7 +1,7 @@
 """Products with one constant matrix are MatMul, whatever wrote them.
 
-    x[a,b,k] ─ BatchMatMulV2(w[k,n])      =>      x ─ Reshape[-1,k] ─ MatMul(w) ─ Reshape[a,b,n]
-    x ─ Einsum("abc,cd->abd", w[c,d])     =>      the same
+x[a,b,k] ─ BatchMatMulV2(w[k,n])      =>      x ─ Reshape[-1,k] ─ MatMul(w) ─ Reshape[a,b,n]
+x ─ Einsum("abc,cd->abd", w[c,d])     =>      the same
 """
 
 from __future__ import annotations

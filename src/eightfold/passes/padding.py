@@ -1,6 +1,6 @@
 """A constant zero Pad before a convolution becomes the convolution's own padding.
 
-    x ─ Pad([[0,0],[3,3],[3,3],[0,0]]) ─ Conv2D(VALID)      =>      x ─ Conv2D(EXPLICIT, 3,3,3,3)
+x ─ Pad([[0,0],[3,3],[3,3],[0,0]]) ─ Conv2D(VALID)      =>      x ─ Conv2D(EXPLICIT, 3,3,3,3)
 """
 
 from __future__ import annotations

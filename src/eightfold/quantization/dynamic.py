@@ -3,28 +3,46 @@
     x ─┬ Min, Max ─ range ─┐
        └────────────── QuantizeV2 ─ _FusedQuantizedConv2D ─ qint32 ─ Bitcast ─ Cast ─ Mul(s) ─ y
 
-Only the products are done in 8 bits; what follows them (bias, activation, addition) stays float, so nothing can
-saturate. The kernel gives its 32-bit sums in steps of s = s_in · max(s_w), one step for all channels, whatever its range
-outputs say; these are therefore not read.
+Depthwise convolutions stay float: their product is too small to pay for the ranges. Of the others only the product is
+in 8 bits; what follows it (bias, activation, addition) stays float, so nothing can saturate. The kernel gives its
+32-bit sums in steps of s = s_in · max(s_w), one step for all channels, whatever its range outputs say; these are
+therefore not read.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 
 from eightfold.graph.edit import Edit
 from eightfold.graph.ir import Array, Attr, DType, Node, Ref
 from eightfold.graph.model import Model
-from eightfold.quantization.plan import Plan, Step
+from eightfold.quantization.plan import Plan, Refusal, Step
 from eightfold.rewrites.kernels import CONV, DEPTHWISE
 from eightfold.rewrites.weights import Weight, quantize_weight
 
-__all__ = ["lower_dynamic"]
+__all__ = ["dynamic_plan", "lower_dynamic"]
 
 _FLOAT, _INT32 = DType("float32"), DType("int32")
-_KERNELS = {"Conv2D": (CONV, (3,)), "DepthwiseConv2dNative": (DEPTHWISE, (2, 3))}
 _POSITIVE = {"Relu", "Relu6", "Sigmoid", "Softmax", "Softplus", "Exp", "Square", "Abs"}
 _KEEPS_SIGN = {"MaxPool", "AvgPool", "Reshape", "Squeeze", "Pad", "Mean", "Transpose", "ExpandDims"}
+
+
+def dynamic_plan(plan: Plan) -> Plan:
+    """The steps of a plan that make sense without calibration; the others stay float and say so."""
+    kept = [step for step in plan.steps if _computes(step)]
+    names = {step.name for step in kept}
+    reason = "without calibration only products of convolutions and matrices are in 8 bits"
+    left = tuple(
+        Refusal(step.name, step.match.node.op, reason) for step in plan.steps if step.name not in names
+    )
+    return replace(plan, steps=tuple(kept), refusals=(*plan.refusals, *left))
+
+
+def _computes(step: Step) -> bool:
+    return step.rewrite.role == "compute" and step.rewrite.int8_op != DEPTHWISE
 
 
 def lower_dynamic(model: Model, plan: Plan, *, weight_bits: int = 8) -> Model:
@@ -38,7 +56,7 @@ def lower_dynamic(model: Model, plan: Plan, *, weight_bits: int = 8) -> Model:
     edit = Edit(model)
     writer = _Writer(edit, plan, weight_bits)
     for step in plan.steps:
-        if step.rewrite.role == "compute":
+        if _computes(step):
             writer.write(step)
     return edit.done()
 
@@ -60,12 +78,13 @@ class _Writer:
         return quantize_weight(value, axes, per_channel=settings.per_channel, bits=self._bits)
 
     def _conv(self, node: Node, step: Step) -> None:
-        edit, (kernel, axes) = self._edit, _KERNELS[node.op]
-        weight = self._weight(node, step.match.value("filter"), axes)
+        edit = self._edit
+        weight = self._weight(node, step.match.value("filter"), (3,))
         codes, lo, hi = self._quantized(node.inputs[0])
         dtype = edit.node(codes).attrs["T"]
         filter_ref = edit.const(f"{node.name}/weight", weight.codes, DType("qint8"))
-        inputs = (codes, filter_ref, lo, hi, *self._bounds(node, -weight.limit, weight.limit))
+        low = edit.add("Neg", f"{node.name}/low", (hi,), {"T": _FLOAT}) if dtype == "qint8" else lo
+        inputs = (codes, filter_ref, low, hi, *self._bounds(node, -weight.limit, weight.limit))
         attrs: dict[str, Attr] = {
             "Tinput": dtype,
             "Tfilter": DType("qint8"),
@@ -85,7 +104,7 @@ class _Writer:
             "is_bias_const": True,
             "fused_ops": (),
         }
-        sums = edit.add(kernel, f"{node.name}/int8", inputs, attrs)
+        sums = edit.add(CONV, f"{node.name}/int8", inputs, attrs)
         steps = 127 if dtype == "qint8" else 255
         unit = float(weight.scale.max()) / steps
         edit.redirect(node.ref, self._real(node.name, sums, hi, unit))
@@ -94,7 +113,9 @@ class _Writer:
         """32-bit sums as float numbers: times limit · unit."""
         edit = self._edit
         plain = edit.add("Bitcast", f"{name}/int32", (sums,), {"T": DType("qint32"), "type": _INT32})
-        cast = edit.add("Cast", f"{name}/float", (plain,), {"SrcT": _INT32, "DstT": _FLOAT, "Truncate": False})
+        cast = edit.add(
+            "Cast", f"{name}/float", (plain,), {"SrcT": _INT32, "DstT": _FLOAT, "Truncate": False}
+        )
         factor = edit.const(f"{name}/unit", np.float32(unit))
         scale = edit.add("Mul", f"{name}/scale", (limit, factor), {"T": _FLOAT})
         return edit.add("Mul", f"{name}/real", (cast, scale), {"T": _FLOAT})
@@ -140,25 +161,27 @@ class _Writer:
         return self._coded[ref, unsigned]
 
     def _write_quantize(self, ref: Ref, unsigned: bool) -> tuple[Ref, Ref, Ref]:
+        """The codes, what the lowest of them stands for, and the largest magnitude."""
         name, positive = ref.node, self._is_positive(ref)
         lo, hi = self._extremes(name, ref, positive)
-        mode, dtype = (b"SCALED", "quint8") if positive else (b"SCALED", "qint8")
-        if unsigned and not positive:
-            mode, dtype = b"MIN_FIRST", "quint8"
-            lo = self._whole_zero(name, lo, hi)
-        elif not positive:
-            magnitude = self._edit.add("Neg", f"{name}/minus", (lo,), {"T": _FLOAT})
-            hi = self._edit.add("Maximum", f"{name}/magnitude", (magnitude, hi), {"T": _FLOAT})
-            lo = self._edit.add("Neg", f"{name}/low", (hi,), {"T": _FLOAT})
+        if not positive and not unsigned:
+            lo, hi = self._symmetric(name, lo, hi)
         attrs: dict[str, Attr] = {
-            "T": DType(dtype),
-            "mode": mode,
-            "round_mode": b"HALF_AWAY_FROM_ZERO" if mode == b"MIN_FIRST" else b"HALF_TO_EVEN",
-            "narrow_range": dtype == "qint8",
+            "T": DType("quint8" if positive or unsigned else "qint8"),
+            "mode": b"MIN_COMBINED",
+            "round_mode": b"HALF_AWAY_FROM_ZERO",
+            "narrow_range": False,
             "axis": -1,
             "ensure_minimum_range": 0.0,
         }
         return self._edit.add("QuantizeV2", f"{name}/quantize", (ref, lo, hi), attrs), lo, hi
+
+    def _symmetric(self, name: str, lo: Ref, hi: Ref) -> tuple[Ref, Ref]:
+        """Bounds that put code 0 at the number 0: the magnitude above, 128/127 of it below."""
+        minus = self._edit.add("Neg", f"{name}/minus", (lo,), {"T": _FLOAT})
+        magnitude = self._edit.add("Maximum", f"{name}/magnitude", (minus, hi), {"T": _FLOAT})
+        factor = self._edit.const(f"{name}/below", np.float32(-128 / 127))
+        return self._edit.add("Mul", f"{name}/low", (magnitude, factor), {"T": _FLOAT}), magnitude
 
     def _extremes(self, name: str, ref: Ref, positive: bool) -> tuple[Ref, Ref]:
         """The smallest value, or zero, and the largest, a little above zero so that a scale exists."""
@@ -167,23 +190,15 @@ class _Writer:
         axis = edit.const(f"{name}/axis", np.array(0, np.int32))
         flat = edit.add("Reshape", f"{name}/flat", (ref, shape), {"T": _FLOAT, "Tshape": _INT32})
         attrs = {"T": _FLOAT, "Tidx": _INT32, "keep_dims": False}
-        zero, tiny = (edit.const(f"{name}/{key}", np.float32(v)) for key, v in (("zero", 0.0), ("tiny", 1e-12)))
+        zero, tiny = (
+            edit.const(f"{name}/{key}", np.float32(v)) for key, v in (("zero", 0.0), ("tiny", 1e-12))
+        )
         largest = edit.add("Max", f"{name}/max", (flat, axis), attrs)
         hi = edit.add("Maximum", f"{name}/hi", (largest, tiny), {"T": _FLOAT})
         if positive:
             return zero, hi
         smallest = edit.add("Min", f"{name}/min", (flat, axis), attrs)
         return edit.add("Minimum", f"{name}/lo", (smallest, zero), {"T": _FLOAT}), hi
-
-    def _whole_zero(self, name: str, lo: Ref, hi: Ref) -> Ref:
-        """The minimum moved so that zero falls on a code: -ceil(-lo / step) · step with step = (hi - lo) / 254."""
-        edit = self._edit
-        span = edit.add("Sub", f"{name}/span", (hi, lo), {"T": _FLOAT})
-        factor = edit.const(f"{name}/per_step", np.float32(1 / 254))
-        step = edit.add("Mul", f"{name}/step", (span, factor), {"T": _FLOAT})
-        ratio = edit.add("RealDiv", f"{name}/ratio", (lo, step), {"T": _FLOAT})
-        whole = edit.add("Floor", f"{name}/whole", (ratio,), {"T": _FLOAT})
-        return edit.add("Mul", f"{name}/lowest", (whole, step), {"T": _FLOAT})
 
     def _zero(self, node: Node) -> Ref:
         return self._edit.const(f"{node.name}/zero", np.float32(0))
@@ -192,7 +207,7 @@ class _Writer:
         """What code 255 stands for to a kernel that knows no offset."""
         return self._edit.add("Sub", f"{node.name}/limit", (hi, lo), {"T": _FLOAT})
 
-    def _bounds(self, node: Node, lo: Array, hi: Array) -> tuple[Ref, Ref]:
+    def _bounds(self, node: Node, lo: npt.ArrayLike, hi: npt.ArrayLike) -> tuple[Ref, Ref]:
         return self._edit.const(f"{node.name}/min", lo), self._edit.const(f"{node.name}/max", hi)
 
     def _is_positive(self, ref: Ref) -> bool:

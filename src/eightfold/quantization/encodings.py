@@ -78,8 +78,7 @@ def choose_encodings(plan: Plan, ranges: Mapping[Ref, Range], *, offsets: bool =
         tensors = [_tensor(plan, ref, ranges[ref], readers.get(ref, [])) for ref in group]
         shared = _for_group(tensors, offsets)
         for tensor in tensors:
-            own = shared if tensor.can_be(shared) else _for_group([tensor], offsets)
-            result[tensor.ref] = own
+            result[tensor.ref] = shared if tensor.can_be(shared) else _own(tensor, offsets)
     return result
 
 
@@ -100,13 +99,25 @@ def _for_group(tensors: list[_Tensor], offsets: bool) -> Encoding:
     values = tensors[0].values
     for tensor in tensors[1:]:
         values = values.union(tensor.values)
+    return min(_candidates(values, offsets), key=lambda encoding: _conversions(tensors, encoding))
+
+
+def _own(tensor: _Tensor, offsets: bool) -> Encoding:
+    """What the producer of a tensor can write where its group has chosen something else."""
+    possible = [e for e in _candidates(tensor.values, offsets) if tensor.can_be(e)]
+    if not possible:  # no coding without an offset will do: the kernel that adds writes unsigned codes only
+        return encoding_of(tensor.values, Code.OFFSET if Code.OFFSET in tensor.gives else Code.SIGNED)
+    return min(possible, key=lambda encoding: _conversions([tensor], encoding))
+
+
+def _candidates(values: Range, offsets: bool) -> list[Encoding]:
+    """The encodings of a range to choose from, the preferred first."""
     codes = [Code.SIGNED]
     if offsets and values.signed:
         codes.insert(0, Code.OFFSET)
     if not values.signed:
         codes.insert(0, Code.UNSIGNED)
-    candidates = [encoding_of(values, code) for code in codes]
-    return min(candidates, key=lambda encoding: _conversions(tensors, encoding))
+    return [encoding_of(values, code) for code in codes]
 
 
 def _conversions(tensors: list[_Tensor], encoding: Encoding) -> int:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from eightfold.errors import RecipeError
-from eightfold.graph.ir import Graph, Node
+from eightfold.graph.ir import Graph
 from eightfold.graph.model import Model
 from eightfold.graph.text import format_graph
+from eightfold.quantization.flow import flow_breaks
 from eightfold.quantization.plan import Plan, Refusal, Step
 from eightfold.quantization.report import Report, StepRecord
 
-__all__ = ["Explanation", "Kind", "Reason", "explain_plan", "explain_report", "flow_breaks", "step_records"]
-
-_SHAPE_ONLY = {"Const", "Placeholder", "Shape", "Size", "Rank", "NoOp"}
-"""Ops that read no float tensor in full, and so break no flow."""
-_NAMED = 3
-"""Nodes named in a sentence; of more, only the number is given."""
+__all__ = ["Explanation", "Kind", "Reason", "explain_plan", "explain_report", "step_records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +74,34 @@ class Explanation:
         """The refusals by op and reason, most frequent first."""
         groups: dict[tuple[str, str], list[str]] = {}
         for refusal in self.refusals:
-            reason = refusal.reason.replace(refusal.node, "it")
+            reason = re.sub(rf"(?<![\w/.-]){re.escape(refusal.node)}(?![\w/.-])", "it", refusal.reason)
             groups.setdefault((refusal.op, reason), []).append(refusal.node)
         ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
         return tuple(Reason(op, reason, tuple(nodes)) for (op, reason), nodes in ordered)
 
+    @property
+    def scope(self) -> str:
+        """What all names begin with, a slash at its end; pages leave it out."""
+        names = [*(block.name for block in self.blocks), *(refusal.node for refusal in self.refusals)]
+        parts = [name.split("/")[:-1] for name in names]
+        same = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))
+        return "/".join(level[0] for level in same) + "/"
+
     def find(self, name: str) -> StepRecord | Refusal:
         """The block that a node of the float graph is in, or the reason why it is in none.
+
+        Args:
+            name: of the node; may lack `scope`.
 
         Raises:
             RecipeError: there is no such node; names the nearest.
         """
+        names = (name, self.scope + name)
         for block in self.blocks:
-            if name == block.name or name in block.nodes:
+            if not {block.name, *block.nodes}.isdisjoint(names):
                 return block
         for refusal in self.refusals:
-            if name == refusal.node:
+            if refusal.node in names:
                 return refusal
         known = [*(node for block in self.blocks for node in block.nodes), *(r.node for r in self.refusals)]
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
@@ -118,7 +127,7 @@ def explain_plan(
     """
     return Explanation(
         origin=model.origin,
-        mode="calibrated" if calibrated else "planned",
+        mode="planned",
         blocks=step_records(plan, dynamic, calibrated),
         refusals=plan.refusals,
         regions=tuple(len(region) for region in plan.regions),
@@ -189,67 +198,3 @@ def _named_after(name: str, graph: Graph, source: Graph) -> list[str]:
         for node in graph
         if node.name.startswith((f"{name}/", f"{name}_")) and node.name not in source
     ]
-
-
-# --- where the flow breaks ------------------------------------------------------------
-
-
-def flow_breaks(plan: Plan) -> tuple[str, ...]:
-    """Where numbers leave 8 bits between two 8-bit blocks: one sentence each, in topological order."""
-    step_of = {name: step for step in plan.steps for name in step.match.nodes}
-    readers: dict[str, list[Step]] = {}
-    for step in plan.steps:
-        for ref, _ in step.reads:
-            readers.setdefault(ref.node, []).append(step)
-    reasons = {refusal.node: refusal.reason for refusal in plan.refusals}
-    sentences = [_gap(plan.graph, piece, step_of, readers, reasons) for piece in _float_pieces(plan, step_of)]
-    direct = (_float_result(step, readers.get(step.name, [])) for step in plan.steps if not step.gives)
-    return tuple(sentence for sentence in (*sentences, *direct) if sentence)
-
-
-def _float_pieces(plan: Plan, step_of: Mapping[str, Step]) -> Iterator[list[Node]]:
-    """Connected sets of the nodes that stay in float and read or write float tensors."""
-    piece_of: dict[str, list[Node]] = {}
-    for node in plan.graph:
-        if node.name in step_of or node.op in _SHAPE_ONLY or not _is_float(plan, node):
-            continue
-        joined = [node]
-        for source in {ref.node for ref in node.inputs if ref.node in piece_of}:
-            if piece_of[source] is not joined:
-                joined = [*piece_of[source], *joined]
-                for member in joined:
-                    piece_of[member.name] = joined
-        piece_of[node.name] = joined
-    yield from {id(piece): piece for piece in piece_of.values()}.values()
-
-
-def _is_float(plan: Plan, node: Node) -> bool:
-    facts = plan.facts.tensors.get(node.ref)
-    return facts is not None and facts[0] == "float32"
-
-
-def _gap(
-    graph: Graph,
-    piece: list[Node],
-    step_of: Mapping[str, Step],
-    readers: Mapping[str, list[Step]],
-    reasons: Mapping[str, str],
-) -> str | None:
-    """A piece of float nodes as a sentence, if it has 8-bit blocks on both sides."""
-    before = {ref.node for node in piece for ref in node.inputs if ref.node in step_of}
-    after = {step.name for node in piece for step in readers.get(node.name, ())}
-    if not before or not after:
-        return None
-    ordered = sorted(piece, key=lambda node: graph.position[node.name])
-    why = [f"{node.op} {node.name} ({reasons.get(node.name, 'not planned')})" for node in ordered]
-    return f"between {_some(sorted(before))} and {_some(sorted(after))}: {_some(why)} in float"
-
-
-def _float_result(step: Step, readers: Iterable[Step]) -> str | None:
-    after = sorted({reader.name for reader in readers})
-    return f"between {step.name} and {_some(after)}: {step.rewrite.int8_op} gives float" if after else None
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -9,7 +9,7 @@ from eightfold.graph.encoding import Encoding
 from eightfold.graph.ir import DType, Node, Ref
 from eightfold.graph.model import Model, Signature
 from eightfold.graph.ranges import Range
-from eightfold.passes.summands import protect_summands
+from eightfold.passes.summands import compute_summands_late, protect_summands
 from eightfold.quantization.encodings import choose_encodings
 from eightfold.quantization.plan import Plan
 from eightfold.rewrites.builder import Builder, WeightForm
@@ -52,7 +52,7 @@ def write(model: Model, plan: Plan, encodings: Mapping[Ref, Encoding], weight_bi
             builder.copy(node)
     signatures = {name: _signature(s, builder) for name, s in model.signatures.items()}
     written = model.but(graph=builder.graph(), signatures=signatures).pruned()
-    return protect_summands(written)
+    return compute_summands_late(protect_summands(written))
 
 
 def _copy_shape_op(builder: Builder, node: Node) -> None:

@@ -9,7 +9,7 @@ from functools import cached_property
 from eightfold.graph.encoding import Code
 from eightfold.graph.ir import DType, Graph, Node, Ref, Shape
 from eightfold.graph.model import Model
-from eightfold.graph.pattern import Match, match
+from eightfold.graph.pattern import Match, Miss, matches
 from eightfold.quantization.recipe import Recipe
 from eightfold.rewrites import REWRITES
 from eightfold.rewrites.rewrite import Facts, Rewrite
@@ -153,17 +153,18 @@ def _best(
     best: Step | None = None
     reason, depth = f"stock TensorFlow has no 8-bit kernel for {node.op}", 0
     for rewrite in rewrites:
-        found = match(model.graph, rewrite.pattern, node, outputs)
-        if not isinstance(found, Match):
-            if found.depth > depth:
-                reason, depth = found.reason, found.depth
-            continue
-        refused = rewrite.refusal(found, facts) or _excluded(found, recipe)
-        if refused is None and not taken & set(found.nodes):
-            if best is None or len(found.nodes) > len(best.match.nodes):
-                best = Step(rewrite, found)
-        elif refused and len(found.nodes) >= depth:
-            reason, depth = refused, len(found.nodes)
+        for found in matches(model.graph, rewrite.pattern, node, outputs):
+            if isinstance(found, Miss):
+                if found.depth > depth:
+                    reason, depth = found.reason, found.depth
+                continue
+            refused = rewrite.refusal(found, facts) or _excluded(found, recipe)
+            if refused is None and not taken & set(found.nodes):
+                if best is None or len(found.nodes) > len(best.match.nodes):
+                    best = Step(rewrite, found)
+                break  # a pattern names its preferred option first
+            if refused and len(found.nodes) >= depth:
+                reason, depth = refused, len(found.nodes)
     return best or Refusal(node.name, node.op, reason)
 
 
@@ -182,7 +183,9 @@ def _connected(steps: Iterable[Step], graph: Graph) -> tuple[tuple[Step, ...], t
     while True:
         produced = {step.match.root for step in kept if step.gives}
         wanted = {ref for step in kept for ref, _ in step.reads}
-        staying = [step for step in kept if step.rewrite.role == "compute" or _useful(step, produced, wanted, graph)]
+        staying = [
+            step for step in kept if step.rewrite.role == "compute" or _useful(step, produced, wanted, graph)
+        ]
         if len(staying) == len(kept):
             break
         kept = staying

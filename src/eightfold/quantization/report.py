@@ -138,7 +138,9 @@ def read_report(path: str | Path) -> Report:
     try:
         values = json.loads(file.read_text())
         if values["format"] != _FORMAT:
-            raise ModelError(f"{file} has format {values['format']}, expected {_FORMAT}: another eightfold wrote it")
+            raise ModelError(
+                f"{file} has format {values['format']}, expected {_FORMAT}: another eightfold wrote it"
+            )
         return Report.from_dict(values)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ModelError(f"{file} is damaged: {error}") from error

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from eightfold.errors import OutputError
+from eightfold.errors import DataError, OutputError
 from eightfold.graph.ir import Array, Ref
 from eightfold.graph.model import Model
 from eightfold.graph.ranges import Range
+from eightfold.quantization.dynamic import lower_dynamic
+from eightfold.quantization.explain import step_records
 from eightfold.quantization.plan import Plan
 from eightfold.quantization.report import REPORT_FILE, Report
 from eightfold.tf.frozen import write_frozen
@@ -43,8 +45,15 @@ class Quantized:
     report: Report
 
     def __call__(self, **inputs: Array) -> dict[str, Array]:
-        """Runs the default signature once; for more than a try, save the model and load it with TensorFlow."""
+        """Runs the default signature once; for more than a try, save the model and load it with TensorFlow.
+
+        Raises:
+            DataError: the names are not those of the inputs.
+        """
         signature = self.model.default
+        if inputs.keys() != signature.inputs.keys():
+            expected, received = ", ".join(signature.inputs), ", ".join(inputs) or "none"
+            raise DataError(f"the model has other inputs: expected {expected}, received {received}")
         with Runner.of(self.model) as run:
             feeds = {signature.inputs[name].ref: value for name, value in inputs.items()}
             results = run([spec.ref for spec in signature.outputs.values()], feeds)
@@ -71,10 +80,10 @@ class Quantized:
         """
         target = Path(path)
         if format == "frozen":
-            with written_beside(target, overwrite) as place:
+            beside = target.with_suffix(".json")
+            with written_beside(beside, overwrite) as report, written_beside(target, overwrite) as place:
                 write_frozen(self.model, place)
-            with written_beside(target.with_suffix(".json"), overwrite=True) as place:
-                place.write_text(self._final_report(target.stat().st_size).to_json())
+                report.write_text(self._final_report(place.stat().st_size).to_json())
             return target
         with written_beside(target, overwrite) as place:
             write_saved_model(self.model, place)
@@ -85,7 +94,9 @@ class Quantized:
         return target
 
     def _final_report(self, size: int) -> Report:
-        return replace(self.report, int8_bytes=size)
+        dynamic = lower_dynamic(self.source, self.plan).graph
+        calibrated = self.model.graph if self.ranges is not None else None
+        return replace(self.report, int8_bytes=size, steps=step_records(self.plan, dynamic, calibrated))
 
 
 @contextmanager
@@ -96,7 +107,9 @@ def written_beside(target: Path, overwrite: bool) -> Iterator[Path]:
         OutputError: the target is there and must not be replaced, or its folder cannot be written to.
     """
     if target.exists() and not overwrite:
-        raise OutputError(f"{target} is there already; choose another place or allow overwriting (--overwrite)")
+        raise OutputError(
+            f"{target} is there already; choose another place or allow overwriting (--overwrite)"
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -113,12 +126,11 @@ def written_beside(target: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def _swap(new: Path, target: Path, old: Path) -> None:
-    """Puts the new in the target's place; the old returns to it should that fail."""
-    if target.exists():
-        target.rename(old)
+    """Puts the new in the target's place; the old returns to it should that fail or be interrupted."""
     try:
+        if target.exists():
+            target.rename(old)
         new.rename(target)
-    except OSError:
-        if old.exists():
+    finally:
+        if old.exists() and not target.exists():
             old.rename(target)
-        raise

@@ -16,9 +16,10 @@ import numpy as np
 
 from eightfold.data import Dataset
 from eightfold.graph.encoding import Encoding
-from eightfold.graph.ir import Array, Ref
-from eightfold.graph.model import Model
+from eightfold.graph.ir import Array, DType, Ref, Shape
+from eightfold.graph.model import Model, Signature, TensorSpec
 from eightfold.metrics import sqnr_db
+from eightfold.passes.summands import protect_summands
 from eightfold.quantization.calibrate import feeds_of
 from eightfold.quantization.plan import Plan, Step
 from eightfold.quantization.report import Fidelity, Speed
@@ -28,21 +29,32 @@ __all__ = ["Verifier", "compare_outputs", "time_in_turns"]
 
 _ROUNDS = 7
 _CLASSES = 2
-_MOST_FALLBACKS = 12
 
 
 def compare_outputs(expected: Sequence[Array], actual: Sequence[Array]) -> tuple[float, float | None, int]:
     """SQNR in dB of the worst float output, share of equal top classes, and number of samples."""
-    ratios = [10 ** 6.0]
+    ratios = [10**6.0]
     agreements: list[float] = []
     for float_value, int8_value in zip(expected, actual, strict=True):
         if float_value.dtype.kind != "f" or not float_value.size:
             continue
-        ratios.append(sqnr_db(float_value, int8_value))
+        ratios.append(sqnr_db(_scores(float_value), _scores(int8_value)))
         if float_value.ndim == 2 and float_value.shape[1] > _CLASSES:
             agreements.append(float((float_value.argmax(-1) == int8_value.argmax(-1)).mean()))
     count = len(expected[0]) if expected and expected[0].ndim else 1
     return min(ratios), min(agreements) if agreements else None, count
+
+
+def _scores(value: Array) -> Array:
+    """Probabilities as the logits they came from, less their mean: small differences of the likely classes would
+    otherwise count for everything and the order of all others for nothing."""
+    if value.ndim != 2 or value.shape[1] <= _CLASSES or value.min() < 0:
+        return value
+    if not np.allclose(value.sum(axis=1), 1, atol=1e-2):
+        return value
+    logits: Array = np.log(np.maximum(value, 1e-7))
+    centred: Array = logits - logits.mean(axis=1, keepdims=True)
+    return centred
 
 
 def time_in_turns(runs: Sequence[Callable[[], object]], rounds: int = _ROUNDS) -> list[float]:
@@ -98,7 +110,8 @@ class Verifier:
                 fetches = [spec.ref for spec in model.default.outputs.values()]
                 runs.append(_bound(run, fetches, feeds_of(model, inputs)))
             float_time, int8_time = time_in_turns(runs)
-        return Speed(len(next(iter(inputs.values()))), float_time * 1e3, int8_time * 1e3)
+        size = next((len(value) for value in inputs.values() if value.ndim), 1)
+        return Speed(size, float_time * 1e3, int8_time * 1e3)
 
     def worst_step(self, plan: Plan, candidate: Model, encodings: Mapping[Ref, Encoding]) -> Step | None:
         """The step after which most of the signal is lost, tensor by tensor against the float graph."""
@@ -108,8 +121,12 @@ class Verifier:
         inputs = self._batches[0]
         with Runner.of(self.source) as run:
             expected = run([step.match.root for step in steps], feeds_of(self.source, inputs))
-        with Runner.of(candidate) as run:
-            codes = run([step.match.root for step in steps], feeds_of(candidate, inputs))
+        probed = _with_outputs(candidate, [step.match.root for step in steps])
+        with Runner.of(probed) as run:
+            codes = run(
+                [spec.ref for spec in probed.signatures["probe"].outputs.values()],
+                feeds_of(candidate, inputs),
+            )
         ratios = {
             step.match.root: sqnr_db(real, encodings[step.match.root].dequantize(_plain(code)))
             for step, real, code in zip(steps, expected, codes, strict=True)
@@ -120,6 +137,13 @@ class Verifier:
             return min([*before, 60.0]) - ratios[step.match.root]
 
         return max(steps, key=lost)
+
+
+def _with_outputs(model: Model, refs: Sequence[Ref]) -> Model:
+    """The model with further outputs, which no kernel may then add into."""
+    specs = {str(ref): TensorSpec(ref, DType("quint8"), Shape.UNKNOWN) for ref in refs}
+    probe = Signature("probe", {}, specs)
+    return protect_summands(model.but(signatures={**model.signatures, "probe": probe}))
 
 
 def _plain(codes: Array) -> Array:
@@ -136,7 +160,9 @@ def _joined(batches: Sequence[Sequence[Array]]) -> list[Array]:
     joined = []
     for values in zip(*batches, strict=True):
         shapes = {value.shape[1:] for value in values}
-        parts = list(values) if len(shapes) == 1 and values[0].ndim else [value.reshape(-1) for value in values]
+        parts = (
+            list(values) if len(shapes) == 1 and values[0].ndim else [value.reshape(-1) for value in values]
+        )
         joined.append(np.concatenate(parts))
     return joined
 

@@ -1,6 +1,6 @@
 """The activations that the kernels' Relu and saturation give for nothing.
 
-    Relu(x), Relu6(x), min(Relu(x), n), clip(x, 0, n)
+Relu(x), Relu6(x), min(Relu(x), n), clip(x, 0, n)
 """
 
 from __future__ import annotations

@@ -10,14 +10,20 @@ import numpy as np
 from eightfold.graph.edit import const_node
 from eightfold.graph.encoding import Code, Encoding, encoding_of
 from eightfold.graph.ir import Array, Attr, DType, Graph, Node, Ref, Shape
-from eightfold.graph.ranges import Range
 from eightfold.rewrites.kernels import requantize
 from eightfold.rewrites.weights import Weight, quantize_weight
 
 __all__ = ["FLOAT", "Builder", "Coded", "WeightForm"]
 
 FLOAT = DType("float32")
-_QUANTIZE = {"axis": -1, "ensure_minimum_range": 0.0, "round_mode": b"HALF_TO_EVEN"}
+_QUANTIZE = {
+    "axis": -1,
+    "ensure_minimum_range": 0.0,  # the default widens every range narrower than 0.01
+    "mode": b"MIN_COMBINED",  # the only mode whose numbers do not depend on which kernel TensorFlow picks
+    "round_mode": b"HALF_AWAY_FROM_ZERO",
+    "narrow_range": False,
+}
+_DEQUANTIZE = {"axis": -1, "mode": b"MIN_COMBINED", "narrow_range": False, "dtype": FLOAT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,32 +175,19 @@ class Builder:
         return encoding_of(values, Code.OFFSET if Code.OFFSET in accepted else Code.SIGNED)
 
     def _quantized(self, ref: Ref, encoding: Encoding) -> Coded:
-        signed, offset = encoding.code is Code.SIGNED, encoding.code is Code.OFFSET
-        values = encoding.range if offset else None
-        bounds = self.bounds(values.lo, values.hi) if values else self.kernel_range(encoding)
-        attrs = {
-            **_QUANTIZE,
-            "T": encoding.dtype,
-            "mode": b"MIN_FIRST" if offset else b"SCALED",
-            "narrow_range": signed,
-        }
-        if offset:
-            attrs["round_mode"] = b"HALF_AWAY_FROM_ZERO"
-        return Coded(self.add("QuantizeV2", f"{ref.node}/quantize", (self.real(ref), *bounds), attrs), encoding)
+        inputs = (self.real(ref), *self._full_range(encoding))
+        attrs = {**_QUANTIZE, "T": encoding.dtype}
+        return Coded(self.add("QuantizeV2", f"{ref.node}/quantize", inputs, attrs), encoding)
 
     def dequantized(self, name: str, codes: Ref, encoding: Encoding) -> Ref:
         """Writes a Dequantize."""
-        offset = encoding.code is Code.OFFSET
-        values: Range = encoding.range
-        bounds = self.bounds(values.lo, values.hi) if offset else self.kernel_range(encoding)
-        attrs = {
-            "T": encoding.dtype,
-            "mode": b"MIN_FIRST" if offset else b"SCALED",
-            "narrow_range": encoding.code is Code.SIGNED,
-            "axis": -1,
-            "dtype": FLOAT,
-        }
-        return self.add("Dequantize", f"{name}/dequantize", (codes, *bounds), attrs)
+        attrs = {**_DEQUANTIZE, "T": encoding.dtype}
+        return self.add("Dequantize", f"{name}/dequantize", (codes, *self._full_range(encoding)), attrs)
+
+    def _full_range(self, encoding: Encoding) -> tuple[Ref, Ref]:
+        """The numbers that the lowest and the highest code of the dtype stand for."""
+        low, high = (-128, 127) if encoding.code is Code.SIGNED else (-encoding.zero, 255 - encoding.zero)
+        return self.bounds(low * encoding.step, high * encoding.step)
 
     def coded_constant(self, name: str, value: Array, encoding: Encoding) -> Coded:
         """A constant as codes."""

@@ -1,8 +1,8 @@
 """Conv2D and DepthwiseConv2dNative with what follows them.
 
-    x ─ [Pad] ─ Conv2D ─ [BiasAdd] ─ [AddV2(summand)] ─ [Relu | Relu6 | min(Relu, n)]
+x ─ [Pad] ─ Conv2D ─ [BiasAdd] ─ [AddV2(summand)] ─ [Relu | Relu6 | min(Relu, n)]
 
-    =>   _FusedQuantizedConv2D(x, filter, bias[, summand])          the same with Depthwise
+=>   _FusedQuantizedConv2D(x, filter, bias[, summand])          the same with Depthwise
 """
 
 from __future__ import annotations
@@ -175,4 +175,3 @@ def _rewrite(kind: _Kind, *, add: bool, relu: bool) -> Rewrite:
 CONVOLUTIONS: tuple[Rewrite, ...] = tuple(
     _rewrite(kind, add=add, relu=relu) for kind in _KINDS for add in (True, False) for relu in (True, False)
 )
-

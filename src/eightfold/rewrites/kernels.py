@@ -73,7 +73,9 @@ def fused_conv(
         device.append(summand.ref)
         types.append(summand.encoding.dtype)
         host.extend(b.kernel_range(summand.encoding))
-    if relu or summand is not None:  # the kernel adds only before a Relu; at code 0 it is the saturation itself
+    if (
+        relu or summand is not None
+    ):  # the kernel adds only before a Relu; at code 0 it is the saturation itself
         fused.append(b"Relu")
     host.extend(b.kernel_range(out))
     attrs = {

@@ -116,7 +116,7 @@ def _emit_fused(activation: bytes) -> Callable[[Builder, Match], None]:
             "output_quant_mode": b"SCALED",
         }
         if "leaky" in match:
-            attrs["leakyrelu_alpha"] = match.named["leaky"].attrs["alpha"]
+            attrs["leakyrelu_alpha"] = match.named["leaky"].attrs.get("alpha", 0.2)
         b.give(match.root, b.add("_QuantizedMatMul", name, inputs, attrs))
 
     return emit
@@ -135,13 +135,29 @@ def _gives(match: Match) -> Code:
     return Code.UNSIGNED | Code.SIGNED if positive else Code.SIGNED
 
 
+def _bias_per_unit(match: Match, facts: Facts) -> str | None:
+    """An addition that makes the product larger is no bias."""
+    bias, weight = match.get("bias"), match.value("filter")
+    units = weight.shape[0 if match.named["matmul"].attrs.get("transpose_b") else 1]
+    if bias is None or bias.size in (1, units):
+        return None
+    return f"it adds a constant of shape {bias.shape} to {units} units, expected one number a unit"
+
+
 def _rank_two(match: Match, facts: Facts) -> str | None:
     attrs = match.named["matmul"].attrs
     return "it transposes its first operand" if attrs.get("transpose_a") else None
 
 
 def _example(activation: str) -> Callable[[], Model]:
-    ops = {"": "", "relu": "Relu", "elu": "Elu", "leaky_relu": "LeakyRelu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
+    ops = {
+        "": "",
+        "relu": "Relu",
+        "elu": "Elu",
+        "leaky_relu": "LeakyRelu",
+        "sigmoid": "Sigmoid",
+        "tanh": "Tanh",
+    }
 
     def example() -> Model:
         w = Writer()
@@ -154,7 +170,7 @@ def _example(activation: str) -> Callable[[], Model]:
     return example
 
 
-_WHEN = (_rank_two, finite_weight, bias_per_channel)
+_WHEN = (_rank_two, finite_weight, bias_per_channel, _bias_per_unit)
 
 _FLOAT_RESULT = Rewrite(
     name="matmul",

@@ -2,7 +2,7 @@
 
     x ─ Reshape | Squeeze | ExpandDims                       =>   the same op on codes
     x ─ Transpose | Slice | StridedSlice | ResizeNearest     =>   Bitcast ─ the same op on bytes ─ Bitcast
-    x ─ Pad                                                  =>   the same, four channels at a time as one int32
+    x ─ Pad                                                  =>   the same, padding with the code of zero
     a, b, c ─ ConcatV2                                       =>   ConcatV2 of codes, which share one encoding
 
 The detours are there because TensorFlow has no quantized kernel for the op, or one that is 10 to 30 times slower.
@@ -19,7 +19,7 @@ from eightfold.graph.ir import DType, Ref
 from eightfold.graph.model import Model
 from eightfold.graph.pattern import Match, any_, const, op
 from eightfold.graph.writer import Writer
-from eightfold.rewrites.builder import Builder, Coded
+from eightfold.rewrites.builder import Builder
 from eightfold.rewrites.rewrite import Facts, Reads, Rewrite
 
 __all__ = ["MOVEMENT"]
@@ -72,42 +72,12 @@ def _first_input_only(match: Match, facts: Facts) -> str | None:
 
 def _emit_pad(b: Builder, match: Match) -> None:
     x = b.coded(match.refs["x"], like=b.encodings[match.root])
-    shape = b.shape_of(match.refs["x"])
-    pad = match.value("paddings")
-    wide = (
-        len(shape) == 4
-        and None not in shape[1:]
-        and not pad[[0, 3]].any()
-        and int(shape[3] or 0) % 4 == 0
-    )
-    b.give(match.root, (_pad_words if wide else _pad_bytes)(b, match, x))
-
-
-def _pad_bytes(b: Builder, match: Match, x: Coded) -> Ref:
-    name, plain = match.node.name, DType(x.encoding.dtype.removeprefix("q"))
-    ref = _bitcast(b, f"{name}/bytes", x.ref, x.encoding.dtype, plain)
+    name, quantized, plain = match.node.name, x.encoding.dtype, DType(x.encoding.dtype.removeprefix("q"))
+    ref = _bitcast(b, f"{name}/bytes", x.ref, quantized, plain)
     zero = b.const(f"{name}/zero", np.array(x.encoding.zero, str(plain)))
     paddings = b.const(f"{name}/paddings", match.value("paddings").astype(np.int32))
     ref = b.add("PadV2", f"{name}/padded", (ref, paddings, zero), {"T": plain, "Tpaddings": _INT32})
-    return _bitcast(b, name, ref, plain, x.encoding.dtype)
-
-
-def _pad_words(b: Builder, match: Match, x: Coded) -> Ref:
-    """Pads height and width of [N, H, W, C] as [N, H, W, C/4] of int32."""
-    name, dtype = match.node.name, x.encoding.dtype
-    height, width, channels = (int(size or 0) for size in b.shape_of(match.refs["x"])[1:])
-    pad = match.value("paddings").astype(np.int32)
-    out = (height + int(pad[1].sum()), width + int(pad[2].sum()), channels)
-    types = {"T": dtype, "Tshape": _INT32}
-    words = b.const(f"{name}/words", np.array([-1, height, width, channels // 4, 4], np.int32))
-    ref = b.add("Reshape", f"{name}/by_four", (x.ref, words), types)
-    ref = _bitcast(b, f"{name}/as_int32", ref, dtype, _INT32)
-    zero = b.const(f"{name}/zero", np.frombuffer(bytes([x.encoding.zero] * 4), np.int32).reshape(()))
-    paddings = b.const(f"{name}/paddings", pad)
-    ref = b.add("PadV2", f"{name}/padded", (ref, paddings, zero), {"T": _INT32, "Tpaddings": _INT32})
-    ref = _bitcast(b, f"{name}/as_codes", ref, _INT32, dtype)
-    shape = b.const(f"{name}/shape", np.array([-1, *out], np.int32))
-    return b.add("Reshape", name, (ref, shape), types)
+    b.give(match.root, _bitcast(b, name, ref, plain, quantized))
 
 
 def _pads_nothing_negative(match: Match, facts: Facts) -> str | None:
@@ -150,14 +120,19 @@ def _reshape_example() -> Model:
 
 
 def _transpose_example() -> Model:
-    return _between_convs(
-        lambda w, y: w.node("Transpose", y, w.const([0, 2, 1, 3]), attrs={"Tperm": _INT32})
-    )
+    return _between_convs(lambda w, y: w.node("Transpose", y, w.const([0, 2, 1, 3]), attrs={"Tperm": _INT32}))
 
 
 def _pad_example() -> Model:
     pads = [[0, 0], [1, 2], [0, 1], [0, 0]]
-    return _between_convs(lambda w, y: w.node("Pad", w.node("MaxPool", y, attrs=_POOL), w.const(np.array(pads, np.int32)), attrs={"Tpaddings": _INT32}))
+    return _between_convs(
+        lambda w, y: w.node(
+            "Pad",
+            w.node("MaxPool", y, attrs=_POOL),
+            w.const(np.array(pads, np.int32)),
+            attrs={"Tpaddings": _INT32},
+        )
+    )
 
 
 _POOL = {"ksize": (1, 2, 2, 1), "strides": (1, 2, 2, 1), "padding": b"SAME", "data_format": b"NHWC"}

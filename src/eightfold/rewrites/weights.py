@@ -35,15 +35,19 @@ class Weight:
         """float64: the numbers that the kernels multiply by."""
         shape = [size if axis in self.axes else 1 for axis, size in enumerate(self.codes.shape)]
         scale = np.broadcast_to(self.scale, int(np.prod(shape))).reshape(shape)
-        return self.codes * scale
+        real: Array = self.codes * scale
+        return real
 
     def channel_sums(self) -> Array:
         """float64 [C]: the sum of each output channel's weights, by which an offset of the input enters the bias."""
         others = tuple(axis for axis in range(self.codes.ndim) if axis not in self.axes)
-        return self.real.sum(axis=others).reshape(-1)
+        sums: Array = self.real.sum(axis=others).reshape(-1)
+        return sums
 
 
-def quantize_weight(weight: Array, axes: tuple[int, ...], *, per_channel: bool = True, bits: int = 8) -> Weight:
+def quantize_weight(
+    weight: Array, axes: tuple[int, ...], *, per_channel: bool = True, bits: int = 8
+) -> Weight:
     """Rounds a float weight to codes of -(2^(bits-1)-1) .. 2^(bits-1)-1.
 
     Args:

@@ -11,8 +11,9 @@ from google.protobuf.message import DecodeError
 from eightfold.errors import ModelError
 from eightfold.graph.model import Model
 from eightfold.tf.freeze import freeze, guessed_signature, quiet, signatures_of
+from eightfold.tf.reasons import reason
 
-__all__ = ["checkpoint_prefix", "read_checkpoint"]
+__all__ = ["checkpoint_prefix", "holds_values_only", "read_checkpoint"]
 
 
 def checkpoint_prefix(path: Path) -> Path | None:
@@ -22,6 +23,13 @@ def checkpoint_prefix(path: Path) -> Path | None:
         return Path(latest) if latest and Path(f"{latest}.meta").is_file() else None
     prefix = path.with_suffix("") if path.suffix in (".meta", ".index") else path
     return prefix if Path(f"{prefix}.meta").is_file() else None
+
+
+def holds_values_only(path: Path) -> bool:
+    """Whether a path, its prefix or its folder is a checkpoint that came without a graph, as those of Keras do."""
+    if path.is_dir():
+        return tf.train.latest_checkpoint(str(path)) is not None
+    return path.suffix == ".index" or Path(f"{path}.index").is_file()
 
 
 def read_checkpoint(
@@ -39,8 +47,7 @@ def read_checkpoint(
             if saver is not None:
                 saver.restore(session, str(prefix))
         except (tf.errors.OpError, ValueError, KeyError, OSError, DecodeError) as error:
-            first = str(error).strip().partition("\n")[0]
-            raise ModelError(f"the checkpoint {prefix} could not be restored: {first}") from error
+            raise ModelError(f"the checkpoint {prefix} could not be restored: {reason(error)}") from error
         meta_graph = tf.compat.v1.MetaGraphDef()
         meta_graph.ParseFromString(Path(f"{prefix}.meta").read_bytes())
         signatures = {} if inputs or outputs else signatures_of(meta_graph, graph)

@@ -76,7 +76,9 @@ def _probe() -> str | None:
     codes = builder.coded_constant("x", np.full((1, 1, 1, 16), 0.5, np.float32), x)
     weight = quantize_weight(np.ones((1, 1, 16, 16), np.float32), (3,))
     out = Encoding(Code.UNSIGNED, 16.0)
-    result = builder.dequantized("y", fused_conv(builder, CONV, "conv", codes, weight, None, out, relu=True), out)
+    result = builder.dequantized(
+        "y", fused_conv(builder, CONV, "conv", codes, weight, None, out, relu=True), out
+    )
     try:
         with Runner(builder.graph()) as run:
             value = run([Ref(result.node)], {})[0]

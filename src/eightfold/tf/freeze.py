@@ -16,10 +16,15 @@ from eightfold.graph.ir import DType, Graph, Node, Ref, as_ref
 from eightfold.graph.model import Model, Signature, TensorSpec
 from eightfold.tf.graphdef import from_graph_def, shape_of
 from eightfold.tf.inline import inline_calls
+from eightfold.tf.variables import VARIABLES, freezable
 
 __all__ = ["INIT_SIGNATURE", "freeze", "guessed_signature", "quiet", "signatures_of"]
 
 INIT_SIGNATURE = "__saved_model_init_op"
+_LARGEST = 2**31 - 1
+"""Bytes of a protocol buffer."""
+
+_TRAINING = ("Assign", "Apply", "Summary", "Assert", "Save", "Print")
 _TABLES = ("HashTable", "MutableHashTable", "LookupTable", "AnonymousHashTable", "InitializeTable")
 
 
@@ -35,9 +40,7 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def freeze(
-    session: Any, signatures: Mapping[str, Signature], origin: str, init: Iterable[str] = ()
-) -> Model:
+def freeze(session: Any, signatures: Mapping[str, Signature], origin: str, init: Iterable[str] = ()) -> Model:
     """The session's graph with variables as constants, calls inlined, and only what the signatures need.
 
     Args:
@@ -46,16 +49,61 @@ def freeze(
         origin: for people to read.
         init: names of the operations that fill look-up tables.
     """
-    graph_def = session.graph.as_graph_def()
+    graph_def = freezable(session)
     roots = [spec.ref.node for s in signatures.values() for spec in (*s.outputs.values(), *s.inputs.values())]
     init = tuple(init) if _has_tables(graph_def) else ()
+    _refuse_too_large(graph_def, {*roots, *init}, origin)
     with quiet():
         frozen = tf.compat.v1.graph_util.convert_variables_to_constants(
             session, graph_def, sorted({*roots, *init})
         )
-    graph, located = _with_outputs(from_graph_def(frozen), signatures)
+    graph, located = _with_outputs(*_with_inputs(from_graph_def(frozen), signatures))
     graph = inline_calls(graph)
     return Model(graph, located, origin, tuple(name for name in init if name in graph)).pruned()
+
+
+def _refuse_too_large(graph_def: Any, roots: Iterable[str], origin: str) -> None:
+    """TensorFlow holds a graph in one protocol buffer, and these end at 2 GB."""
+    needed = tf.compat.v1.graph_util.extract_sub_graph(graph_def, sorted(roots))
+    size = needed.ByteSize() + sum(
+        tf.TensorShape(node.attr["shape"].shape).num_elements()
+        * tf.dtypes.as_dtype(node.attr["dtype"].type).size
+        for node in needed.node
+        if node.op in VARIABLES and not node.attr["shape"].shape.unknown_rank
+    )
+    if size > _LARGEST:
+        raise ModelError(
+            f"{origin} holds {size / 1e9:.1f} GB of weights, and TensorFlow graphs end at {_LARGEST / 1e9:.1f} GB; "
+            "split it into several models"
+        )
+
+
+def _with_inputs(graph: Graph, signatures: Mapping[str, Signature]) -> tuple[Graph, Mapping[str, Signature]]:
+    """Cuts the graph at inputs that it computes itself: such a tensor becomes a placeholder, of its name if it can."""
+    specs = {spec.ref: spec for s in signatures.values() for spec in s.inputs.values()}
+    cut = {ref: spec for ref, spec in specs.items() if not graph[ref].op.startswith("Placeholder")}
+    if not cut:
+        return graph, signatures
+    moved: dict[Ref, Ref] = {}
+    placed: dict[str, Node] = {}
+    for ref, spec in cut.items():
+        alone = ref.port == 0 and not any(other.node == ref.node and other.port for other in graph.users)
+        moved[ref] = ref if alone else Ref(f"inputs/{ref.node}_{ref.port}")
+        attrs = {"dtype": spec.dtype, "shape": spec.shape}
+        placed[moved[ref].node] = Node(moved[ref].node, "Placeholder", (), attrs)
+    kept = [
+        node.but(inputs=tuple(moved.get(ref, ref) for ref in node.inputs))
+        for node in graph
+        if node.name not in placed
+    ]
+    located = {
+        name: signature.but(
+            inputs={k: replace(s, ref=moved.get(s.ref, s.ref)) for k, s in signature.inputs.items()},
+            outputs={k: replace(s, ref=moved.get(s.ref, s.ref)) for k, s in signature.outputs.items()},
+        )
+        for name, signature in signatures.items()
+    }
+    return graph.with_nodes([*placed.values(), *kept]), located
 
 
 def _with_outputs(graph: Graph, signatures: Mapping[str, Signature]) -> tuple[Graph, dict[str, Signature]]:
@@ -81,7 +129,7 @@ def signatures_of(
 ) -> dict[str, Signature]:
     """The signatures of a meta graph, inputs and outputs by name."""
     found = {}
-    for name, definition in meta_graph.signature_def.items():
+    for name, definition in sorted(meta_graph.signature_def.items()):
         if name == INIT_SIGNATURE or (names is not None and name not in names):
             continue
         if not definition.outputs:
@@ -97,7 +145,9 @@ def signatures_of(
 
 def _spec(info: meta_graph_pb2.TensorInfo, graph: Any) -> TensorSpec:
     if info.WhichOneof("encoding") != "name":
-        raise ModelError("a signature with sparse or composite tensors is not supported; expected dense tensors")
+        raise ModelError(
+            "a signature with sparse or composite tensors is not supported; expected dense tensors"
+        )
     tensor = graph.get_tensor_by_name(info.name)
     shape = info.tensor_shape if info.HasField("tensor_shape") else tensor.shape.as_proto()
     return TensorSpec(as_ref(info.name), DType(tensor.dtype.name), shape_of(shape))
@@ -111,8 +161,10 @@ def guessed_signature(
     Raises:
         ModelError: a named tensor is not in the graph, or nothing can be found.
     """
-    given_in = [_tensor(graph, name) for name in inputs] if inputs else _placeholders(graph)
-    given_out = [_tensor(graph, name) for name in outputs] if outputs else _unread(graph)
+    given_in = [_tensor(graph, name) for name in inputs or ()]
+    given_out = [_tensor(graph, name) for name in outputs or ()]
+    given_out = given_out or _unread(graph, given_in or _placeholders(graph))
+    given_in = given_in or _read_by(given_out, _placeholders(graph))
     if not given_in or not given_out:
         what = "input" if not given_in else "output"
         raise ModelError(f"no {what} was found in the graph; name it with --{what}s")
@@ -130,18 +182,37 @@ def _placeholders(graph: Any) -> list[Any]:
     return [op.outputs[0] for op in graph.get_operations() if op.type == "Placeholder"]
 
 
-def _unread(graph: Any) -> list[Any]:
-    """First outputs of the operations that nothing reads, constants and side effects left out."""
-    ignored = {"Const", "Placeholder", "NoOp", "Assert", "VarHandleOp", "SaveV2", "RestoreV2"}
-    return [
-        op.outputs[0]
-        for op in graph.get_operations()
-        if op.outputs and op.type not in ignored and not any(out.consumers() for out in op.outputs)
-    ]
+def _unread(graph: Any, inputs: Iterable[Any]) -> list[Any]:
+    """The tensors that depend on an input and that nothing reads: what a graph made for inference gives.
+
+    What training adds (assignments, optimizer steps, summaries) is no output.
+    """
+    reached = {tensor.op for tensor in inputs}
+    found = []
+    for op in graph.get_operations():
+        if any(tensor.op in reached for tensor in op.inputs):
+            reached.add(op)
+            read = any(tensor.consumers() for tensor in op.outputs)
+            if op.outputs and not read and not any(word in op.type for word in _TRAINING):
+                found.append(op.outputs[0])
+    return found
+
+
+def _read_by(outputs: Iterable[Any], placeholders: Iterable[Any]) -> list[Any]:
+    """The placeholders that the outputs depend on."""
+    seen, waiting = set(), [tensor.op for tensor in outputs]
+    while waiting:
+        op = waiting.pop()
+        if op not in seen:
+            seen.add(op)
+            waiting.extend([*(tensor.op for tensor in op.inputs), *op.control_inputs])
+    return [tensor for tensor in placeholders if tensor.op in seen]
 
 
 def _by_name(tensors: Iterable[Any]) -> dict[str, TensorSpec]:
     return {
-        tensor.op.name: TensorSpec(as_ref(tensor.name), DType(tensor.dtype.name), shape_of(tensor.shape.as_proto()))
+        tensor.op.name: TensorSpec(
+            as_ref(tensor.name), DType(tensor.dtype.name), shape_of(tensor.shape.as_proto())
+        )
         for tensor in tensors
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +11,20 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import graph_pb2
 
-from eightfold.errors import ModelError
+from eightfold.errors import ModelError, OutputError
+from eightfold.graph.ir import Graph, Node, Ref
 from eightfold.graph.model import Model
+from eightfold.tf.assets import asset_paths
 from eightfold.tf.freeze import freeze, guessed_signature
 from eightfold.tf.graphdef import to_graph_def
+from eightfold.tf.reasons import reason
 
 __all__ = ["read_frozen", "write_frozen"]
 
 
-def read_frozen(path: Path, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> Model:
+def read_frozen(
+    path: Path, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
+) -> Model:
     """A `.pb` or `.pbtxt` GraphDef without variables.
 
     Args:
@@ -31,14 +37,15 @@ def read_frozen(path: Path, inputs: Sequence[str] | None = None, outputs: Sequen
     graph_def = _parse(path)
     unfrozen = next((n for n in graph_def.node if n.op in ("VariableV2", "VarHandleOp", "Variable")), None)
     if unfrozen is not None:
-        raise ModelError(f"{path} is not frozen: {unfrozen.name!r} is a variable; give the SavedModel or checkpoint")
+        raise ModelError(
+            f"{path} is not frozen: {unfrozen.name!r} is a variable; give the SavedModel or checkpoint"
+        )
     graph = tf.Graph()
     with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
         try:
             tf.import_graph_def(graph_def, name="")
         except (ValueError, tf.errors.OpError) as error:
-            first = str(error).strip().partition("\n")[0]
-            raise ModelError(f"TensorFlow {tf.__version__} does not accept the graph in {path}: {first}") from error
+            raise ModelError(f"the graph in {path} cannot be used: {reason(error)}") from error
         signature = guessed_signature(graph, inputs, outputs)
         tables = [op.name for op in graph.get_operations() if op.type.startswith("InitializeTable")]
         return freeze(session, {signature.name: signature}, str(path), tables)
@@ -59,5 +66,38 @@ def _parse(path: Path) -> graph_pb2.GraphDef:
 
 
 def write_frozen(model: Model, path: Path) -> None:
-    """Writes the graph alone; inputs and outputs keep the names of their tensors."""
-    path.write_bytes(to_graph_def(model.graph).SerializeToString())
+    """Writes the graph alone, with the inputs and outputs of the default signature as tensors of their names.
+
+    Raises:
+        OutputError: the model reads files, for which a graph has no place.
+    """
+    if asset_paths(model):
+        raise OutputError(
+            f"the model reads {model.assets[asset_paths(model)[0]][0]!r}, and a frozen graph cannot bring files along; "
+            "choose the format saved_model"
+        )
+    path.write_bytes(to_graph_def(_by_signature(model)).SerializeToString())
+
+
+def _by_signature(model: Model) -> Graph:
+    """The graph with its tensors named as in the default signature; what has such a name already gives it up."""
+    inputs = {spec.ref.node: name for name, spec in model.default.inputs.items()}
+    outputs = {name: spec for name, spec in model.default.outputs.items() if name not in inputs.values()}
+    wanted = {*inputs.values(), *outputs}
+    new = {node.name: inputs.get(node.name, node.name) for node in model.graph}
+    for name in new:
+        if name in wanted and name not in inputs:
+            new[name] = next(free for n in itertools.count() if (free := f"{name}/inner_{n}") not in new)
+    renamed = [
+        node.but(
+            name=new[node.name],
+            inputs=tuple(Ref(new[ref.node], ref.port) for ref in node.inputs),
+            control=tuple(new[name] for name in node.control),
+        )
+        for node in model.graph
+    ]
+    ends = [
+        Node(name, "Identity", (Ref(new[spec.ref.node], spec.ref.port),), {"T": spec.dtype})
+        for name, spec in outputs.items()
+    ]
+    return model.graph.with_nodes([*renamed, *ends])

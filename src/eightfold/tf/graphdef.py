@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2, graph_pb2, node_def_pb2, tensor_pb2
 
 from eightfold.graph.ir import Array, Attr, DType, Func, Graph, Node, Ref, Shape
+from eightfold.tf.frames import within_frames
 
 __all__ = ["from_graph_def", "node_from_def", "shape_of", "to_graph_def"]
 
@@ -32,7 +33,7 @@ def to_graph_def(graph: Graph) -> graph_pb2.GraphDef:
     producer, min_consumer = graph.versions
     graph_def.versions.producer = producer or tf.version.GRAPH_DEF_VERSION
     graph_def.versions.min_consumer = min_consumer
-    graph_def.node.extend(_to_node_def(node) for node in graph)
+    graph_def.node.extend(_to_node_def(node) for node in within_frames(graph))
     for serialised in graph.functions.values():
         graph_def.library.function.add().ParseFromString(serialised)
     return graph_def

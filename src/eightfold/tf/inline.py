@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tensorflow.core.framework import function_pb2
+from tensorflow.core.framework import function_pb2, types_pb2
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
 
@@ -18,10 +19,20 @@ __all__ = ["inline_calls", "is_stateful"]
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 
 
+_HANDLES = {types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT}
+
+
 def is_stateful(op: str) -> bool:
-    """Whether TensorFlow registers an op as having state or side effects (unknown ops count as stateful)."""
+    """Whether TensorFlow registers an op as having state or side effects.
+
+    Unknown ops count as stateful. So do those that give a handle (a list of tensors), as its value is no array, and
+    those that take a resource: what fills a table is not registered as stateful.
+    """
     op_def = op_def_registry.get(op)
-    return op_def is None or bool(op_def.is_stateful)
+    if op_def is None or op_def.is_stateful:
+        return True
+    takes = any(arg.type == types_pb2.DT_RESOURCE or arg.is_ref for arg in op_def.input_arg)
+    return takes or any(arg.type in _HANDLES for arg in op_def.output_arg)
 
 
 def inline_calls(graph: Graph) -> Graph:
@@ -81,14 +92,20 @@ def _inline_once(graph: Graph, library: _Library) -> Graph:
             result.append(node)
             continue
         body = library.body(name)
-        clash = any(inner.name in taken for inner in body.nodes if inner.name not in body.arguments)
-        call = _Call(node, body, f"{node.name}/" if clash else "")
+        call = _Call(node, body, _free_prefix(node.name, body, taken))
         expanded = call.expanded()
         taken.update(inner.name for inner in expanded)
         result.extend(expanded)
         redirects.update((Ref(node.name, port), call.outer(ref)) for port, ref in enumerate(body.results))
         ran[node.name] = tuple(call.prefix + inner for inner in body.control)
     return graph.with_nodes(_rewired(node, redirects, ran) for node in result)
+
+
+def _free_prefix(name: str, body: _Body, taken: set[str]) -> str:
+    """What to put before the names of a body so that none is taken already; nothing where that will do."""
+    inner = [node.name for node in body.nodes if node.name not in body.arguments]
+    prefixes = itertools.chain(["", f"{name}/"], (f"{name}_{count}/" for count in itertools.count(1)))
+    return next(prefix for prefix in prefixes if not any(prefix + one in taken for one in inner))
 
 
 @dataclass(frozen=True)

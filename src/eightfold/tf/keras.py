@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,23 @@ import tensorflow as tf
 from eightfold.errors import MissingExtraError, ModelError
 from eightfold.graph.model import Model
 from eightfold.tf.freeze import quiet
+from eightfold.tf.reasons import reason as why
 from eightfold.tf.savedmodel import read_saved_model
 
 __all__ = ["is_keras_model", "read_keras", "read_keras_file"]
+
+
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    OSError,
+    KeyError,
+    AttributeError,
+    ImportError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What Keras raises on files that are damaged, or written by another Keras."""
 
 
 def is_keras_model(source: Any) -> bool:
@@ -38,7 +53,7 @@ def read_keras(model: Any, origin: str = "") -> Model:
                 model.export(folder, format="tf_saved_model", verbose=False)
         except (ValueError, TypeError, AttributeError, tf.errors.OpError) as error:
             name = getattr(model, "name", type(model).__name__)
-            raise ModelError(f"Keras could not export the model {name!r}: {_first_line(error)}") from error
+            raise ModelError(f"Keras could not export the model {name!r}: {why(error)}") from error
         result = read_saved_model(Path(folder))
     return result.but(origin=origin or f"Keras model {model.name!r}")
 
@@ -57,7 +72,7 @@ def read_keras_file(path: Path) -> Model:
         raise ModelError(f"{path} is damaged: a .keras file is a zip archive, and this is not one")
     try:
         model = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError) as error:
+    except _UNREADABLE as error:
         model = _read_legacy(path, error)
     return read_keras(model, str(path))
 
@@ -65,16 +80,14 @@ def read_keras_file(path: Path) -> Model:
 def _read_legacy(path: Path, reason: Exception) -> Any:
     """The file as tf_keras reads it; the error of Keras 3 where that does not help either."""
     if path.suffix == ".keras":
-        raise ModelError(f"Keras could not load {path}: {_first_line(reason)}") from reason
+        raise ModelError(f"Keras could not load {path}: {why(reason)}") from reason
     try:
         import tf_keras
     except ImportError:
-        raise MissingExtraError("tf_keras", "keras2", f"reading {path}, which Keras 3 cannot load,") from reason
+        raise MissingExtraError(
+            "tf_keras", "keras2", f"reading {path}, which Keras 3 cannot load,"
+        ) from reason
     try:
         return tf_keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise ModelError(f"neither Keras 3 nor tf_keras could load {path}: {_first_line(reason)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    except _UNREADABLE as error:
+        raise ModelError(f"neither Keras 3 nor tf_keras could load {path}: {why(reason)}") from error

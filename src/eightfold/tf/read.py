@@ -1,10 +1,10 @@
 """Reads a model in any of the forms in which TensorFlow users hold one.
 
-    a folder with saved_model.pb          SavedModel of TensorFlow 1 or 2
-    *.keras, *.h5, a keras.Model          Keras 3, and tf_keras where it is installed
-    *.pb                                  frozen GraphDef
-    a checkpoint: PREFIX with PREFIX.meta, or its folder
-    tf.function, ConcreteFunction
+a folder with saved_model.pb          SavedModel of TensorFlow 1 or 2
+*.keras, *.h5, a keras.Model          Keras 3, and tf_keras where it is installed
+*.pb                                  frozen GraphDef
+a checkpoint: PREFIX with PREFIX.meta, or its folder
+tf.function, ConcreteFunction
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from eightfold.errors import ModelError
 from eightfold.graph.model import Model
-from eightfold.tf.checkpoint import checkpoint_prefix, read_checkpoint
+from eightfold.tf.checkpoint import checkpoint_prefix, holds_values_only, read_checkpoint
 from eightfold.tf.frozen import read_frozen
 from eightfold.tf.function import is_function, read_function
 from eightfold.tf.keras import is_keras_model, read_keras, read_keras_file
@@ -63,8 +63,14 @@ def _read_path(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] 
     prefix = checkpoint_prefix(path)
     if prefix is not None:
         return read_checkpoint(prefix, inputs, outputs)
+    if holds_values_only(path):
+        raise ModelError(
+            f"{path} is a checkpoint without a .meta file: it holds values and no graph; {_EXPECTED}"
+        )
     if not path.exists():
         raise ModelError(f"there is no model at {path}; {_EXPECTED}")
     if path.is_dir():
-        raise ModelError(f"the folder {path} holds no saved_model.pb and no checkpoint with a .meta file; {_EXPECTED}")
+        raise ModelError(
+            f"the folder {path} holds no saved_model.pb and no checkpoint with a .meta file; {_EXPECTED}"
+        )
     raise ModelError(f"{path} is not a model file that eightfold knows (suffix {path.suffix!r}); {_EXPECTED}")

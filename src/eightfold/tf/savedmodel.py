@@ -12,8 +12,11 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from eightfold.errors import ModelError
 from eightfold.graph.model import Model, Signature, TensorSpec
+from eightfold.tf.assets import asset_paths, with_assets
 from eightfold.tf.freeze import INIT_SIGNATURE, freeze, quiet, signatures_of
+from eightfold.tf.reasons import reason
 from eightfold.tf.session import import_graph
+from eightfold.tf.variables import fill_variables
 
 __all__ = ["is_saved_model", "read_saved_model", "write_saved_model"]
 
@@ -39,14 +42,16 @@ def read_saved_model(path: Path, tags: tuple[str, ...] | None = None) -> Model:
             with quiet():
                 meta_graph = tf.compat.v1.saved_model.load(session, list(tags), str(path))
         except (tf.errors.OpError, ValueError, KeyError, OSError, RuntimeError) as error:
-            raise ModelError(f"{path} could not be loaded as a SavedModel: {_first_line(error)}") from error
+            raise ModelError(f"{path} could not be loaded as a SavedModel: {reason(error)}") from error
         signatures = signatures_of(meta_graph, graph)
         if not signatures:
             raise ModelError(
                 f"{path} has no signature to call it by; save it with one "
                 "(tf.saved_model.save(..., signatures=...) or model.export(...))"
             )
-        return freeze(session, signatures, str(path), _init_ops(meta_graph))
+        fill_variables(session, signatures, path)
+        model = freeze(session, signatures, str(path), _init_ops(meta_graph))
+        return with_assets(model, path, _assets(meta_graph))
 
 
 def _only_tags(path: Path) -> tuple[str, ...]:
@@ -54,7 +59,9 @@ def _only_tags(path: Path) -> tuple[str, ...]:
     try:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
     except DecodeError as error:
-        raise ModelError(f"{path / 'saved_model.pb'} is damaged: it is not a SavedModel protocol buffer") from error
+        raise ModelError(
+            f"{path / 'saved_model.pb'} is damaged: it is not a SavedModel protocol buffer"
+        ) from error
     found = [tuple(meta.meta_info_def.tags) for meta in proto.meta_graphs]
     if not found:
         raise ModelError(f"{path / 'saved_model.pb'} holds no graph")
@@ -66,12 +73,19 @@ def _init_ops(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
     if INIT_SIGNATURE in meta_graph.signature_def:
         names = [info.name for info in meta_graph.signature_def[INIT_SIGNATURE].outputs.values()]
     for key in ("saved_model_main_op", "legacy_init_op", "table_initializer"):
-        names.extend(meta_graph.collection_def[key].node_list.value if key in meta_graph.collection_def else ())
+        names.extend(
+            meta_graph.collection_def[key].node_list.value if key in meta_graph.collection_def else ()
+        )
     return list(dict.fromkeys(name.partition(":")[0] for name in names))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def _assets(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[meta_graph_pb2.AssetFileDef]:
+    """The files it brings along; TensorFlow 1 lists them in a collection."""
+    assets = list(meta_graph.asset_file_def)
+    for packed in meta_graph.collection_def["saved_model_assets"].any_list.value:
+        assets.append(meta_graph_pb2.AssetFileDef())
+        packed.Unpack(assets[-1])
+    return assets
 
 
 def write_saved_model(model: Model, folder: Path) -> None:
@@ -87,6 +101,7 @@ def write_saved_model(model: Model, folder: Path) -> None:
         builder.add_meta_graph_and_variables(
             session,
             [tf.saved_model.SERVING],
+            assets_collection=[graph.get_tensor_by_name(f"{name}:0") for name in asset_paths(model)],
             signature_def_map={name: _definition(s, graph) for name, s in model.signatures.items()},
             main_op=tf.group(*(graph.get_operation_by_name(n) for n in model.init)) if model.init else None,
             strip_default_attrs=True,

@@ -11,6 +11,7 @@ from eightfold.errors import ModelError
 from eightfold.graph.ir import Array, DType, Graph, Ref
 from eightfold.graph.model import Model
 from eightfold.tf.graphdef import shape_of, to_graph_def
+from eightfold.tf.reasons import reason
 
 __all__ = ["Runner", "TensorInfo", "evaluate", "infer", "import_graph"]
 
@@ -29,7 +30,9 @@ def import_graph(graph: Graph) -> Any:
         try:
             tf.import_graph_def(to_graph_def(graph), name="")
         except (ValueError, tf.errors.OpError) as error:
-            raise ModelError(f"TensorFlow {tf.__version__} does not accept the graph: {error}") from error
+            raise ModelError(
+                f"TensorFlow {tf.__version__} does not accept the graph: {reason(error)}"
+            ) from error
     return result
 
 
