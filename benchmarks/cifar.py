@@ -31,9 +31,7 @@ layers = keras.layers
 def resnet20() -> keras.Model:
     """He et al., "Deep Residual Learning", 2016, section 4.2: three stages of three blocks."""
     inputs = keras.Input((32, 32, 3))
-    x = layers.ReLU()(
-        layers.BatchNormalization()(layers.Conv2D(16, 3, padding="same", use_bias=False)(inputs))
-    )
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(16, 3, padding="same", use_bias=False)(inputs)))
     for stage, channels in enumerate((16, 32, 64)):
         for block in range(3):
             strides = 2 if stage and not block else 1
@@ -111,9 +109,7 @@ def predictions(model: Path, images: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work-dir", type=Path, default=Path("build/cifar"))
     parser.add_argument("--epochs", type=int, default=20)

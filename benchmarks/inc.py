@@ -29,16 +29,12 @@ TOOLS = (EIGHTFOLD, INC_TOOL)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-dir", type=Path, default=Path("build/bench"))
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--model", default="resnet50", choices=ARCHITECTURES)
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument(
-        "--keep", action="store_true", help="do not quantize again what is in the work folder"
-    )
+    parser.add_argument("--keep", action="store_true", help="do not quantize again what is in the work folder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--inter", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)

@@ -44,9 +44,7 @@ class Tool:
 
 
 EIGHTFOLD = Tool("eightfold int8", HERE / "quantize_eightfold.py")
-OPENVINO_TOOL = Tool(
-    "OpenVINO int8", HERE / "peers/openvino_quantize.py", OPENVINO, HERE / "peers/openvino_worker.py"
-)
+OPENVINO_TOOL = Tool("OpenVINO int8", HERE / "peers/openvino_quantize.py", OPENVINO, HERE / "peers/openvino_worker.py")
 INC_TOOL = Tool("INC int8", HERE / "peers/inc_quantize.py", INC)
 
 

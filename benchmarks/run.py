@@ -45,16 +45,12 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     names = ", ".join(ARCHITECTURES)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {names}; all by default")
     parser.add_argument("--work-dir", type=Path, default=Path("build/bench"), help="keeps models and peers")
     parser.add_argument("--photos", type=Path, help="calibrate with this folder, not scikit-learn's photos")
     parser.add_argument("--images", type=int, default=100, help="how many to calibrate with")
-    parser.add_argument(
-        "--keep", action="store_true", help="do not quantize again what is in the work folder"
-    )
+    parser.add_argument("--keep", action="store_true", help="do not quantize again what is in the work folder")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 1])
     parser.add_argument("--threads", type=int, default=2, help="inside an operation, for every subject")
     parser.add_argument("--inter", type=int, default=1, help="operations at a time in TensorFlow")

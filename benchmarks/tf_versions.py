@@ -36,9 +36,7 @@ for folder in sys.argv[2:]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("versions", nargs="*", default=VERSIONS, help=f"{', '.join(VERSIONS)} by default")
     parser.add_argument("--work-dir", type=Path, default=Path("build/tf-versions"))
     options = parser.parse_args()
@@ -137,14 +135,10 @@ def mobile(layers: Any) -> Any:
     """Two inverted residuals as in MobileNetV2: depthwise, Relu6, a linear sum."""
 
     def body(x: Any) -> Any:
-        x = layers.ReLU(6.0)(
-            _normed(layers, layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False), x)
-        )
+        x = layers.ReLU(6.0)(_normed(layers, layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False), x))
         for _ in range(2):
             y = layers.ReLU(6.0)(_normed(layers, layers.Conv2D(64, 1, use_bias=False), x))
-            y = layers.ReLU(6.0)(
-                _normed(layers, layers.DepthwiseConv2D(3, padding="same", use_bias=False), y)
-            )
+            y = layers.ReLU(6.0)(_normed(layers, layers.DepthwiseConv2D(3, padding="same", use_bias=False), y))
             x = layers.add([x, _normed(layers, layers.Conv2D(16, 1, use_bias=False), y)])
         return layers.Dense(10)(layers.GlobalAveragePooling2D()(x))
 
@@ -155,9 +149,7 @@ def mlp(layers: Any) -> Any:
     """Two hidden layers."""
     return _model(
         (64,),
-        lambda x: layers.Dense(10)(
-            layers.Dense(64, activation="relu")(layers.Dense(128, activation="relu")(x))
-        ),
+        lambda x: layers.Dense(10)(layers.Dense(64, activation="relu")(layers.Dense(128, activation="relu")(x))),
     )
 
 

@@ -60,40 +60,41 @@ def digits(folder: Path) -> None:
     model.export(folder / "digits", verbose=False)
     fast = ef.quantize(folder / "digits", x[:1437], recipe=ef.Recipe(fallback=False))
     fast.save(folder / "digits-int8", overwrite=True)
-    test = {"x": x[1437:], "y": y[1437:]}
     for name, title in (("digits", "fp32"), ("digits-int8", "int8")):
-        console.print(f"  {title} accuracy: {score(folder / name, test)}")
+        console.print(f"  {title} accuracy: {score(folder / name, x[1437:], y[1437:])}")
 
 
-def score(path: Path, data: dict[str, np.ndarray]) -> str:
-    """Top-1 accuracy of a saved model, run by TensorFlow alone."""
+def score(path: Path, x: np.ndarray, y: np.ndarray) -> str:
+    return f"{(answers(path, x) == y).mean():.4f}"
+
+
+def answers(path: Path, x: np.ndarray) -> np.ndarray:
+    """Top classes of a saved model, run by TensorFlow alone."""
     import tensorflow as tf
 
-    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
-    logits = next(iter(signature(tf.constant(data["x"])).values())).numpy()
-    return f"{(logits.argmax(-1) == data['y']).mean():.4f}"
+    run = tf.saved_model.load(str(path)).signatures["serving_default"]
+    scores = [next(iter(run(tf.constant(part)).values())).numpy() for part in np.array_split(x, -(-len(x) // 32))]
+    return np.concatenate(scores).argmax(-1)
 
 
 def resnet50(folder: Path) -> None:
     """Quantizes ResNet-50 with 100 photograph crops and compares size, answers and speed."""
     console.rule("ResNet-50 (keras.applications): quantize, compare, time")
-    model, photos = resnet50_model(), preprocessing("caffe")(sample_photos(164).astype("float32"))
+    model = resnet50_model()
+    photos = preprocessing("caffe")(sample_photos(164).astype("float32"))
     model.export(folder / "resnet50", verbose=False)
     fast = ef.quantize(folder / "resnet50", photos[:100])
     fast.save(folder / "resnet50-int8", overwrite=True)
     names = ("resnet50", "resnet50-int8")
-    classes = [answers(folder / name, photos[100:]) for name in names]
-    one, many = (
-        compare([folder / name for name in names], Settings(batch_size=size, rounds=5)) for size in (1, 32)
-    )
+    top = [answers(folder / name, photos[100:]) for name in names]
+    one, many = (compare([folder / name for name in names], Settings(batch_size=size, rounds=5)) for size in (1, 32))
     table = Table("", "size MB", "top-1 as fp32", "ms, batch 1", "images/s, batch 32", "speedup, batch 32")
     for index, name in enumerate(names):
         alone, batch = one.measurements[index], many.measurements[index]
-        agreement = (classes[index] == classes[0]).mean()
         table.add_row(
             name,
             f"{batch.size_mb:.1f}",
-            f"{agreement:.1%}",
+            f"{(top[index] == top[0]).mean():.1%}",
             f"{alone.timing.median_ms:.1f}",
             f"{batch.images_per_second:.0f}",
             str(batch.speedup),
@@ -119,9 +120,7 @@ def resnet50_model() -> keras.Model:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-dir", type=Path, default=Path("build/demo"))
     folder = parser.parse_args().work_dir
     folder.mkdir(parents=True, exist_ok=True)

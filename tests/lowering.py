@@ -26,9 +26,7 @@ NEW = Recipe(min_tensorflow="2.17")
 _QUANTIZED = {"quint8", "qint8"}
 
 
-def feeds_for(
-    model: Model, seed: int = 0, lo: float = -1.0, hi: float = 1.0, batch: int = 2
-) -> dict[Ref, Array]:
+def feeds_for(model: Model, seed: int = 0, lo: float = -1.0, hi: float = 1.0, batch: int = 2) -> dict[Ref, Array]:
     """Uniform random input for each input of a model; unknown dimensions get the batch size."""
     random = np.random.default_rng(seed)
     return {
@@ -137,9 +135,7 @@ def quantized_tensors(graph: Graph) -> list[Ref]:
 
 def _gives_codes(graph: Graph, ref: Ref) -> bool:
     node = graph[ref]
-    kind = node.attrs.get(
-        "type" if node.op == "Bitcast" else "out_type", node.attrs.get("Tout", node.attrs.get("T"))
-    )
+    kind = node.attrs.get("type" if node.op == "Bitcast" else "out_type", node.attrs.get("Tout", node.attrs.get("T")))
     return str(kind) in _QUANTIZED
 
 
@@ -178,7 +174,5 @@ def assert_tensorflow_agrees(case: Lowered, *, steps: int = 1) -> None:
 def with_values(model: Model, **values: Array) -> Model:
     """The model with other constants, by node name."""
     return model.but(
-        graph=model.graph.mapped(
-            lambda node: node.with_attrs(value=values[node.name]) if node.name in values else node
-        )
+        graph=model.graph.mapped(lambda node: node.with_attrs(value=values[node.name]) if node.name in values else node)
     )

@@ -60,9 +60,7 @@ def test_a_dead_worker_leaves_its_last_words(tmp_path: Path) -> None:
 
 
 def test_a_worker_killed_while_it_runs(tmp_path: Path) -> None:
-    with pytest.raises(
-        EightfoldError, match="model kill was ended by signal 9 when asked to warm_up: it wrote noth"
-    ):
+    with pytest.raises(EightfoldError, match="model kill was ended by signal 9 when asked to warm_up: it wrote noth"):
         compare([subject(tmp_path, "kill")], QUICK)
 
 

@@ -61,9 +61,7 @@ def test_zero_spike_is_the_excess_over_the_bins_beside() -> None:
     np.testing.assert_array_equal(body, np.full(BINS, 3.0))
 
 
-@pytest.mark.parametrize(
-    "window", [(0.0, 2048.0), (0.0, 700.0), (300.0, 1500.0), (0.0, 40.0), (-500.0, 2548.0)]
-)
+@pytest.mark.parametrize("window", [(0.0, 2048.0), (0.0, 700.0), (300.0, 1500.0), (0.0, 40.0), (-500.0, 2548.0)])
 @pytest.mark.parametrize("steps", [255, 254, 15])
 def test_squared_errors_are_those_of_evenly_spread_values(window: tuple[float, float], steps: int) -> None:
     """The closed form against brute force: 64 values spread over each bin, clipped and rounded."""

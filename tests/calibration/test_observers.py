@@ -161,9 +161,7 @@ def test_kl_divergences_equal_the_direct_computation(levels: int) -> None:
     stops = np.arange(levels, BINS + 1, 7)
     found = _divergences(counts, np.zeros_like(stops), stops, levels)
     assert np.isfinite(found).all()
-    plain = (
-        counts[stops - 1] > 0
-    )  # elsewhere the loop divides by zero: P's last bin holds only what is outside
+    plain = counts[stops - 1] > 0  # elsewhere the loop divides by zero: P's last bin holds only what is outside
     assert 20 < plain.sum() < stops.size
     expected = [migacz(counts, stop, levels) for stop in stops[plain]]
     np.testing.assert_allclose(found[plain], expected, rtol=1e-9)
@@ -221,9 +219,7 @@ def test_minmax_covers_all_batches() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    ("value", "expected"), [(0.0, Range(0, 0)), (2.5, Range(0, 2.5)), (-2.5, Range(-2.5, 0))]
-)
+@pytest.mark.parametrize(("value", "expected"), [(0.0, Range(0, 0)), (2.5, Range(0, 2.5)), (-2.5, Range(-2.5, 0))])
 def test_constant_tensors_have_the_range_from_zero(name: str, value: float, expected: Range) -> None:
     found = watch(name, np.full(10, value)).range()
     assert (found.lo, found.hi) == pytest.approx((expected.lo, expected.hi))

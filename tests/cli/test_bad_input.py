@@ -49,9 +49,7 @@ def test_a_corrupt_file(refused: Refused, data: Path, tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("cut", [slice(0, 1000), slice(7, None)])
-def test_a_corrupt_saved_model(
-    refused: Refused, data: Path, tmp_path: Path, float_model: Path, cut: slice
-) -> None:
+def test_a_corrupt_saved_model(refused: Refused, data: Path, tmp_path: Path, float_model: Path, cut: slice) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "saved_model.pb").write_bytes((float_model / "saved_model.pb").read_bytes()[cut])
@@ -90,9 +88,7 @@ def test_data_that_does_not_fit(
 
 
 def test_missing_data(refused: Refused, float_model: Path) -> None:
-    assert "there is no file or folder no.npz" in refused(
-        "quantize", float_model, "-d", "no.npz", "-o", "out"
-    )
+    assert "there is no file or folder no.npz" in refused("quantize", float_model, "-d", "no.npz", "-o", "out")
 
 
 def test_no_data_and_not_dynamic(refused: Refused, float_model: Path) -> None:
@@ -127,9 +123,7 @@ def test_a_tf_data_function_of_the_user_that_fails(refused: Refused, float_model
 # --- weights, recipe, output, platform ------------------------------------------------------------
 
 
-def test_a_recipe_with_an_unknown_key(
-    refused: Refused, float_model: Path, data: Path, tmp_path: Path
-) -> None:
+def test_a_recipe_with_an_unknown_key(refused: Refused, float_model: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('obsrver = "kl"\n')
     said = refused("quantize", float_model, "-d", data, "-o", "out", "--recipe", tmp_path / "r.toml")
     assert "unknown recipe key 'obsrver'" in said
@@ -144,9 +138,7 @@ def test_a_recipe_that_makes_no_sense(
 
 
 @pytest.mark.parametrize("is_file", [False, True])
-def test_what_is_there_is_not_replaced(
-    refused: Refused, float_model: Path, data: Path, is_file: bool
-) -> None:
+def test_what_is_there_is_not_replaced(refused: Refused, float_model: Path, data: Path, is_file: bool) -> None:
     kept = Path("kept") if is_file else Path("kept/notes.txt")
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("mine")
@@ -159,9 +151,7 @@ def test_an_output_under_a_file(refused: Refused, float_model: Path, data: Path)
     assert "is not a folder" in refused("quantize", float_model, "-d", data, "-o", "file/out")
 
 
-def test_one_dnn_switched_off(
-    refused: Refused, float_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_dnn_switched_off(refused: Refused, float_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     said = refused("quantize", float_model, "-d", data, "-o", "out")
     assert "oneDNN is switched off by TF_ENABLE_ONEDNN_OPTS=0" in said

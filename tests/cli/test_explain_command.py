@@ -131,9 +131,7 @@ def test_the_command_writes_the_page(run: Any, float_model: Path, tmp_path: Path
 
 
 def test_a_scope_is_left_out_where_a_name_begins_only() -> None:
-    assert without_scope("net/a = Op(net/b, other/net/c, subnet/d)", "net/") == (
-        "a = Op(b, other/net/c, subnet/d)"
-    )
+    assert without_scope("net/a = Op(net/b, other/net/c, subnet/d)", "net/") == ("a = Op(b, other/net/c, subnet/d)")
 
 
 # --- Netron ------------------------------------------------------------

@@ -180,9 +180,7 @@ class TestPreprocessing:
         np.testing.assert_allclose(preprocessing(mode)(pixels), expected, rtol=1e-5, atol=1e-4)
 
     def test_unknown(self) -> None:
-        with pytest.raises(
-            DataError, match="unknown preprocessing 'imagenet'; expected raw, tf, torch, caffe or"
-        ):
+        with pytest.raises(DataError, match="unknown preprocessing 'imagenet'; expected raw, tf, torch, caffe or"):
             preprocessing("imagenet")
 
     def test_three_colours(self) -> None:

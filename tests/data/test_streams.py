@@ -70,9 +70,7 @@ def test_examples_of_another_shape_begin_a_new_batch() -> None:
 def test_a_wrong_shape_inside_a_stream_names_the_batch() -> None:
     batches = iter(load([rows(2), np.zeros((2, 3))], inputs=X, batch_size=2))
     next(batches)
-    with pytest.raises(
-        DataError, match=r"expected 'x' float32\[\?, 2\], received float64\[2, 3\] in batch 1"
-    ):
+    with pytest.raises(DataError, match=r"expected 'x' float32\[\?, 2\], received float64\[2, 3\] in batch 1"):
         next(batches)
 
 
@@ -177,9 +175,7 @@ class TestTensorFlowData:
         for dataset in (single, single.batch(3)):
             batches = list(load(dataset, inputs=X, batch_size=4))
             assert [b.size for b in batches] == [4, 3]
-            assert np.concatenate([b.labels for b in batches if b.labels is not None]).tolist() == list(
-                range(7)
-            )
+            assert np.concatenate([b.labels for b in batches if b.labels is not None]).tolist() == list(range(7))
 
     def test_dicts(self) -> None:
         tf = pytest.importorskip("tensorflow")

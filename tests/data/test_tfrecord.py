@@ -87,9 +87,7 @@ def test_a_missing_feature_names_what_is_there(tmp_path: Path) -> None:
 
 def test_a_wrong_number_of_values(tmp_path: Path) -> None:
     write(tmp_path / "a.tfrecord", {"x": np.zeros(5)})
-    with pytest.raises(
-        DataError, match=r"'x' of record 0 in .* has 5 values; expected 'x' float32\[\?, 2, 3\]"
-    ):
+    with pytest.raises(DataError, match=r"'x' of record 0 in .* has 5 values; expected 'x' float32\[\?, 2, 3\]"):
         list(load(tmp_path, inputs=X))
     write(tmp_path / "a.tfrecord", {"x": b"12345"})
     with pytest.raises(DataError, match="has 5 bytes, which are no 'x'"):

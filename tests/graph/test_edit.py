@@ -21,9 +21,7 @@ def model() -> Model:
 
 
 def values(model: Model, key: str = "y") -> list[float]:
-    (value,) = evaluate(
-        model.graph, [model.default.outputs[key].ref], {Ref("x"): np.array([-1, 3], np.float32)}
-    )
+    (value,) = evaluate(model.graph, [model.default.outputs[key].ref], {Ref("x"): np.array([-1, 3], np.float32)})
     return [float(v) for v in value]
 
 

@@ -59,7 +59,8 @@ def test_misses_say_why() -> None:
     assert reason(RELU, graph(), "relu", {Ref("conv")}) == "conv is also used elsewhere"
     assert reason(op("Relu", const("x")), graph(), "relu") == "x (biased:0) is not a constant"
     assert reason(op("Conv2D", any_("x"), any_("w")), graph(), "conv") == "w (weight:0) is not computed"
-    assert reason(op("Relu", any_("x"), any_("y")), graph(), "relu") == "relu has 1 inputs, not 2"
+    three = op("BiasAdd", any_("x"), any_("y"), any_("z"))
+    assert reason(op("Relu", three), graph(), "relu") == "biased has 2 inputs, not 3"
 
 
 def test_the_reason_is_of_the_deepest_attempt() -> None:

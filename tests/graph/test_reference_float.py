@@ -48,9 +48,7 @@ def test_unary_of_positive_numbers(op: str) -> None:
     compare(op, np.abs(normal(3, 50)) + 0.1, T=FLOAT)
 
 
-@pytest.mark.parametrize(
-    "op", ["Add", "AddV2", "Maximum", "Minimum", "Mul", "RealDiv", "SquaredDifference", "Sub"]
-)
+@pytest.mark.parametrize("op", ["Add", "AddV2", "Maximum", "Minimum", "Mul", "RealDiv", "SquaredDifference", "Sub"])
 def test_binary_broadcasts(op: str) -> None:
     compare(op, normal(2, 3, 4), np.abs(normal(3, 1)) + 0.5, T=FLOAT)
 

@@ -18,9 +18,7 @@ def ints(*values: int) -> Array:
     return np.array(values, np.int32)
 
 
-def check(
-    op: str, data: Array, parameters: list[Array] | None = None, outputs: int = 1, **attrs: Attr
-) -> None:
+def check(op: str, data: Array, parameters: list[Array] | None = None, outputs: int = 1, **attrs: Attr) -> None:
     graph = OneOp()
     ref = graph.add(op, [graph.fed(data), *(graph.const(value) for value in parameters or [])], **attrs)
     expected, actual = graph.both(*(type(ref)(ref.node, port) for port in range(outputs)))
@@ -66,9 +64,7 @@ def test_strided_slice(begin: int, end: int, stride: int) -> None:
 
 def test_strided_slice_masks() -> None:
     masks = {"begin_mask": 0, "end_mask": 0, "ellipsis_mask": 2, "new_axis_mask": 4, "shrink_axis_mask": 1}
-    check(
-        "StridedSlice", X, [ints(1, 0, 0, 1), ints(2, 0, 0, 3), ints(1, 1, 1, 1)], T=FLOAT, Index=INT, **masks
-    )
+    check("StridedSlice", X, [ints(1, 0, 0, 1), ints(2, 0, 0, 3), ints(1, 1, 1, 1)], T=FLOAT, Index=INT, **masks)
 
 
 def test_picking() -> None:

@@ -113,9 +113,7 @@ def test_to_float(rows: int, depth: int, columns: int, dtype: str, seed: int) ->
     transpose_b=st.booleans(),
     seed=SEEDS,
 )
-def test_to_codes(
-    activation: str, dtype: str, out: str, per_channel: bool, transpose_b: bool, seed: int
-) -> None:
+def test_to_codes(activation: str, dtype: str, out: str, per_channel: bool, transpose_b: bool, seed: int) -> None:
     fusion = f"BiasAdd {activation} Requantize"
     case = Product(fusion, 40, 33, 30, dtype, out, per_channel, transpose_b, seed=seed)
     case.check()

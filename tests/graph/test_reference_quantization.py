@@ -69,9 +69,7 @@ def test_a_range_for_each_channel() -> None:
     values = np.random.default_rng(2).standard_normal((2, 7, 7, 4)).astype(np.float32)
     limits = np.array([0.5, 1.0, 2.0, 3.0], np.float32)
     inputs = [graph.fed(values), graph.const(-limits), graph.const(limits)]
-    (expected,), (actual,) = graph.both(
-        graph.add("QuantizeV2", inputs, **quantize_attrs("qint8", b"SCALED", axis=3))
-    )
+    (expected,), (actual,) = graph.both(graph.add("QuantizeV2", inputs, **quantize_attrs("qint8", b"SCALED", axis=3)))
     assert_same_codes(expected, actual)
 
 

@@ -32,9 +32,7 @@ def convolve(
     run("_FusedQuantizedConv2D", [image, weight, *inputs, *[ONE] * 8], **attrs, **geometry)
 
 
-@pytest.mark.parametrize(
-    "fused", ["BiasAdd Relu6 Requantize", "BiasAdd Sum Requantize", "BiasAdd Dequantize"]
-)
+@pytest.mark.parametrize("fused", ["BiasAdd Relu6 Requantize", "BiasAdd Sum Requantize", "BiasAdd Dequantize"])
 def test_a_fusion_without_a_kernel(fused: str) -> None:
     with pytest.raises(ModelError, match="TensorFlow has no such kernel with a quint8 result"):
         convolve(fused, [BIAS])

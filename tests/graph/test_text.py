@@ -42,9 +42,7 @@ def test_chosen_nodes_come_with_their_constants() -> None:
 
 def test_the_digest_tells_constants_apart() -> None:
     def text(value: float) -> str:
-        return format_graph(
-            Graph([Node("c", "Const", (), {"dtype": DType("float32"), "value": filled(value)})])
-        )
+        return format_graph(Graph([Node("c", "Const", (), {"dtype": DType("float32"), "value": filled(value)})]))
 
     def filled(value: float) -> np.ndarray:
         return np.full((2, 3), value, np.float32)
@@ -60,9 +58,7 @@ def test_full_text_is_read_back() -> None:
 
 def test_ports_control_inputs_and_quantized_constants_are_read_back() -> None:
     codes = Node("codes", "Const", (), {"dtype": DType("qint8"), "value": np.array([[-127, 3]], np.int8)})
-    other = Node(
-        "f", "Const", (), {"dtype": DType("string"), "value": np.array(b"\xff,}", object)}, ("codes",)
-    )
+    other = Node("f", "Const", (), {"dtype": DType("string"), "value": np.array(b"\xff,}", object)}, ("codes",))
     node = Node("y/z", "Op", (Ref("codes"), Ref("codes", 1)), {"N": 2}, ("f",))
     text = format_graph(Graph([codes, other, node]), constants="full")
     assert text == (
@@ -96,9 +92,7 @@ def test_comments_and_empty_lines_are_skipped() -> None:
 
 NAMES = st.from_regex(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]{0,12}", fullmatch=True)
 DTYPES = st.sampled_from(["float32", "qint8", "resource"]).map(DType)
-SHAPES = st.one_of(
-    st.just(Shape.UNKNOWN), st.lists(st.one_of(st.none(), st.integers(0, 99)), max_size=4).map(Shape)
-)
+SHAPES = st.one_of(st.just(Shape.UNKNOWN), st.lists(st.one_of(st.none(), st.integers(0, 99)), max_size=4).map(Shape))
 SCALARS = st.one_of(
     st.booleans(),
     st.integers(-(2**63), 2**63 - 1),

@@ -56,9 +56,7 @@ def test_equal_to_sorting(seed: int, k: int) -> None:
     outputs = rng.integers(0, 4, (20, 7)).astype(np.float32)  # with many ties
     labels = rng.integers(0, 7, 20)
     first = np.argsort(-outputs, axis=1, kind="stable")[:, :k]
-    assert share(k, outputs, labels) == pytest.approx(
-        np.mean([y in row for y, row in zip(labels, first, strict=True)])
-    )
+    assert share(k, outputs, labels) == pytest.approx(np.mean([y in row for y, row in zip(labels, first, strict=True)]))
 
 
 def test_pixels_are_predictions_too() -> None:

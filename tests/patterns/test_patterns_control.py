@@ -158,9 +158,7 @@ class Scorer(tf.Module):
 
 def test_32_signatures_strings_and_tables(tmp_path: Path) -> None:
     scorer = Scorer()
-    tf.saved_model.save(
-        scorer, str(tmp_path), signatures={"serving_default": scorer.scaled, "plain": scorer.plain}
-    )
+    tf.saved_model.save(scorer, str(tmp_path), signatures={"serving_default": scorer.scaled, "plain": scorer.plain})
     data = {"x": X, "key": np.array([b"a", b"b", b"c", b"a"], object)}
     case = through(str(tmp_path), data)
     assert set(case.fast.model.signatures) == {"serving_default", "plain"}
@@ -174,6 +172,4 @@ def test_32_signatures_strings_and_tables(tmp_path: Path) -> None:
         feeds = {spec.ref: X for spec in signature.inputs.values()}
         (plain,) = run([spec.ref for spec in signature.outputs.values()], feeds)
     np.testing.assert_allclose(plain[1] * 2.0, case.actual["y"][1], rtol=1e-6)
-    assert set(feeds_of(case.fast.model, data)) == {
-        spec.ref for spec in case.fast.model.default.inputs.values()
-    }
+    assert set(feeds_of(case.fast.model, data)) == {spec.ref for spec in case.fast.model.default.inputs.values()}

@@ -212,9 +212,7 @@ def test_26_transposed_conv_stays_float_between_int8() -> None:
     assert case.rewrites == ["conv_relu", "conv"]
     assert case.conversions == (2, 2)  # the shape is read off the codes
     assert case.ops["Mul"] == 0  # its batch norm is folded all the same
-    assert (
-        case.refused["Conv2DBackpropInput"] == "stock TensorFlow has no 8-bit kernel for Conv2DBackpropInput"
-    )
+    assert case.refused["Conv2DBackpropInput"] == "stock TensorFlow has no 8-bit kernel for Conv2DBackpropInput"
     assert case.sqnr > 33
 
 
@@ -238,9 +236,7 @@ def test_27_dilated(form: str) -> None:
 
 def test_28_shared_weights() -> None:
     def model(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return conv(tf.nn.relu(conv(x, FIRST) * 2.0 + 1.0), POINT), conv(
-            tf.nn.relu(NORM(conv(x * 3.0, FIRST))), POINT
-        )
+        return conv(tf.nn.relu(conv(x, FIRST) * 2.0 + 1.0), POINT), conv(tf.nn.relu(NORM(conv(x * 3.0, FIRST))), POINT)
 
     case = through(function(None, 8, 8, 4)(model), X)
     assert case.rewrites == ["conv_relu", "conv", "conv_relu", "conv"]

@@ -130,9 +130,7 @@ def test_concat_along_other_axes_and_resize() -> None:
         y = tf.nn.relu(conv(x, FIRST))
         z = tf.concat([y, tf.transpose(y, [0, 2, 1, 3])], 1)[:, 1:13, ::2]
         z = tf.compat.v1.image.resize_nearest_neighbor(z, [8, 8])
-        return conv(
-            tf.pad(tf.squeeze(tf.expand_dims(z, 1), 1), [[0, 0], [1, 1], [1, 1], [0, 0]]), WIDE, 1, "VALID"
-        )
+        return conv(tf.pad(tf.squeeze(tf.expand_dims(z, 1), 1), [[0, 0], [1, 1], [1, 1], [0, 0]]), WIDE, 1, "VALID")
 
     case = through(function(None, 8, 8, 4)(model), X)
     assert case.conversions == (1, 1)

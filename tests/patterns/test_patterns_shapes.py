@@ -78,13 +78,9 @@ def channels_first(x: tf.Tensor) -> tf.Tensor:
     y = tf.nn.relu(tf.nn.bias_add(conv_first(x, FIRST), BIAS.numpy(), data_format="NCHW"))
     y = tf.nn.max_pool2d(y, 2, 2, "SAME", data_format="NCHW")
     statistics = [value.numpy() for value in (NORM.gamma, NORM.beta, NORM.mean, NORM.variance)]
-    norm = tf.compat.v1.nn.fused_batch_norm(
-        conv_first(y, WIDE), *statistics, is_training=False, data_format="NCHW"
-    )
+    norm = tf.compat.v1.nn.fused_batch_norm(conv_first(y, WIDE), *statistics, is_training=False, data_format="NCHW")
     y = tf.concat([tf.nn.relu(y + norm[0]), y], 1)
-    y = conv_first(
-        tf.pad(y, [[0, 0], [0, 0], [1, 1], [1, 1]]), np.concatenate([POINT.numpy(), POINT.numpy() * 0.5], 2)
-    )
+    y = conv_first(tf.pad(y, [[0, 0], [0, 0], [1, 1], [1, 1]]), np.concatenate([POINT.numpy(), POINT.numpy() * 0.5], 2))
     return tf.reduce_mean(tf.nn.relu(y), [2, 3])
 
 

@@ -86,9 +86,7 @@ def test_each_step_has_the_text_of_its_three_graphs() -> None:
     ranges = {ref: Range(-1.0, 1.0) for ref in plan.tensors}
     records = step_records(plan, lower_dynamic(model, plan).graph, lower_plan(model, plan, ranges).graph)
     record = next(record for record in records if record.name == "net/b")
-    assert record.float_text == (
-        "conv_1 = Conv2D(net/e, float32[1, 1, 8, 8]) padding=SAME\nnet/b = Relu(conv_1)\n"
-    )
+    assert record.float_text == ("conv_1 = Conv2D(net/e, float32[1, 1, 8, 8]) padding=SAME\nnet/b = Relu(conv_1)\n")
     assert "QuantizeV2(net/e" in record.dynamic_text
     assert record.dynamic_text.endswith("net/b = Relu(conv_1/real)\n")
     first, last = record.int8_text.splitlines()

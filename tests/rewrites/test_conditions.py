@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from lowering import feeds_for, tensors_of
 
 from eightfold.graph.edit import const_node
 from eightfold.graph.ir import Array, Attr, DType, Graph, Node, Ref, Shape
 from eightfold.graph.pattern import Match, match
 from eightfold.rewrites import REWRITES
 from eightfold.rewrites.rewrite import Facts, Rewrite
+from lowering import feeds_for, tensors_of
 
 BY_NAME = {rewrite.name: rewrite for rewrite in REWRITES}
 
@@ -99,9 +99,7 @@ BATCH_PAD = np.array([[1, 0], [0, 0], [0, 0], [0, 0]], np.int32)
 CONVOLUTION = "(conv|depthwise).*"
 
 BAD = (
-    Bad(
-        "dtype", lambda p: p.with_dtype("float64"), "it computes float64; the 8-bit kernels stand for float32"
-    ),
+    Bad("dtype", lambda p: p.with_dtype("float64"), "it computes float64; the 8-bit kernels stand for float32"),
     Bad(
         "tensorflow",
         lambda p: p.with_tensorflow(2, 16),
@@ -114,9 +112,7 @@ BAD = (
         "has data format NCHW",
         CONVOLUTION,
     ),
-    Bad(
-        "channels_last", lambda p: p.with_attrs("pool", data_format=b"NCHW"), "has data format NCHW", ".*pool"
-    ),
+    Bad("channels_last", lambda p: p.with_attrs("pool", data_format=b"NCHW"), "has data format NCHW", ".*pool"),
     Bad(
         "symmetric_strides",
         lambda p: p.with_attrs("conv", strides=(1, 1, 1, 2)),
@@ -136,9 +132,7 @@ BAD = (
         "weight.* has NaN or Inf",
         f"{CONVOLUTION}|mat.*",
     ),
-    Bad(
-        "finite_weight", lambda p: p.with_constant("scale", np.full(8, np.inf)), "has NaN or Inf", "affine.*"
-    ),
+    Bad("finite_weight", lambda p: p.with_constant("scale", np.full(8, np.inf)), "has NaN or Inf", "affine.*"),
     Bad("finite_weight", lambda p: p.with_constant("cap", np.float32(np.nan)), "has NaN or Inf", "add_relu"),
     Bad(
         "bias_per_channel",
@@ -197,9 +191,7 @@ BAD = (
         "a constant broadcasts the tensor to a larger shape",
     ),
     Bad("within_image", lambda p: p.with_attrs("pool", padding=b"EXPLICIT"), "its padding is explicit"),
-    Bad(
-        "within_image", lambda p: p.with_attrs("pool", ksize=(1, 1, 1, 2)), "it pools over batch or channels"
-    ),
+    Bad("within_image", lambda p: p.with_attrs("pool", ksize=(1, 1, 1, 2)), "it pools over batch or channels"),
     Bad(
         "over_image",
         lambda p: p.with_constant("axes", np.array([1, 3])),
@@ -244,8 +236,7 @@ def rows() -> list[tuple[str, Bad]]:
         (rewrite.name, bad)
         for rewrite in REWRITES
         for bad in BAD
-        if bad.condition in conditions_of(rewrite) | {"dtype", "tensorflow"}
-        and re.fullmatch(bad.only, rewrite.name)
+        if bad.condition in conditions_of(rewrite) | {"dtype", "tensorflow"} and re.fullmatch(bad.only, rewrite.name)
     ]
     return [row for row in every if (row[0], row[1].condition) not in CANNOT_FAIL]
 
@@ -267,10 +258,7 @@ def test_every_condition_of_every_rewrite_is_tested() -> None:
 def test_the_axis_of_a_concat_must_be_constant() -> None:
     model = BY_NAME["concat"].example()
     axis = Node("axis", "Placeholder", (), {"dtype": DType("int32"), "shape": Shape(())})
-    nodes = [
-        node.but(inputs=(*node.inputs[:-1], axis.ref)) if node.op == "ConcatV2" else node
-        for node in model.graph
-    ]
+    nodes = [node.but(inputs=(*node.inputs[:-1], axis.ref)) if node.op == "ConcatV2" else node for node in model.graph]
     graph = Graph([axis, *nodes])
     found = match(graph, BY_NAME["concat"].pattern, graph["concatv2"])
     assert isinstance(found, Match)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lowering import NEW, assert_tensorflow_agrees, feeds_for, lowered, tensors_of
 
 from eightfold.graph.ir import Ref
 from eightfold.quantization.plan import Step, make_plan
 from eightfold.quantization.recipe import Recipe
 from eightfold.rewrites import REWRITES
 from eightfold.rewrites.rewrite import Rewrite
+from lowering import NEW, assert_tensorflow_agrees, feeds_for, lowered, tensors_of
 
 EVERY = pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
 

@@ -55,9 +55,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
     ],
     ids=["garbage", "truncated", "empty"],
 )
-def test_damaged_saved_model(
-    sound: Path, tmp_path: Path, damage: Callable[[bytes], bytes], match: str
-) -> None:
+def test_damaged_saved_model(sound: Path, tmp_path: Path, damage: Callable[[bytes], bytes], match: str) -> None:
     shutil.copytree(sound / "saved", tmp_path / "saved")
     file = tmp_path / "saved" / "saved_model.pb"
     file.write_bytes(damage(file.read_bytes()))
@@ -136,9 +134,7 @@ def test_damaged_h5_files(sound: Path, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("tf_keras", reason="tf_keras is not installed")
     path = tmp_path / "net.weights.h5"
     whole = (sound / "net.h5").read_bytes()
-    path.write_bytes(
-        {"garbage": b"garbage" * 99, "truncated": whole[:3000], "empty": b"", "weights only": b""}[kind]
-    )
+    path.write_bytes({"garbage": b"garbage" * 99, "truncated": whole[:3000], "empty": b"", "weights only": b""}[kind])
     if kind == "weights only":
         keras.saving.load_model(sound / "net.keras").save_weights(path)
     refused(path, "neither Keras 3 nor tf_keras could load .*net.weights.h5: ")
@@ -179,7 +175,5 @@ def test_more_weights_than_a_graph_can_hold(tmp_path: Path, monkeypatch: pytest.
         tf.matmul(tf.compat.v1.placeholder(tf.float32, (None, size), name="x"), w, name="y")
 
     ends: dict[str, Any] = {"inputs": {"x": "x:0"}, "outputs": {"y": "y:0"}}
-    refused(
-        save_v1(graph_of(lambda: build(12_000)), tmp_path / "large", **ends), "holds 0.0 GB of weights, and"
-    )
+    refused(save_v1(graph_of(lambda: build(12_000)), tmp_path / "large", **ends), "holds 0.0 GB of weights, and")
     assert ef.export(save_v1(graph_of(lambda: build(5_000)), tmp_path / "small", **ends)).default.inputs["x"]

@@ -29,15 +29,9 @@ def control_flow_of_tensorflow_1() -> Iterator[None]:
 
 def flow(x: Any, n: Any) -> Any:
     """A loop whose body reads constants, then a branch with a constant result, then a product to quantize."""
-    _, h = tf.while_loop(
-        lambda i, _: i < n, lambda i, h: (i + 1, tf.nn.relu(h @ W + 1.0)), [tf.constant(0), x]
-    )
-    b = tf.cond(
-        tf.reduce_sum(h) > 30.0, lambda: tf.constant([1.0, 2.0]) + 1.0, lambda: tf.constant([5.0, 6.0])
-    )
-    return tf.matmul(tf.cond(b[0] > 3.0, lambda: h @ W, lambda: h * 2.0), W, name="y"), tf.identity(
-        b, name="b"
-    )
+    _, h = tf.while_loop(lambda i, _: i < n, lambda i, h: (i + 1, tf.nn.relu(h @ W + 1.0)), [tf.constant(0), x])
+    b = tf.cond(tf.reduce_sum(h) > 30.0, lambda: tf.constant([1.0, 2.0]) + 1.0, lambda: tf.constant([5.0, 6.0]))
+    return tf.matmul(tf.cond(b[0] > 3.0, lambda: h @ W, lambda: h * 2.0), W, name="y"), tf.identity(b, name="b")
 
 
 def reference(x: Array, n: int) -> tuple[Array, list[float]]:
@@ -101,9 +95,7 @@ class Words(tf.Module):  # type: ignore[misc]
         super().__init__()
         lookup = tf.lookup
         if vocabulary is None:
-            pairs = lookup.KeyValueTensorInitializer(
-                tf.constant(["cat", "dog"]), tf.constant([0, 1], tf.int64)
-            )
+            pairs = lookup.KeyValueTensorInitializer(tf.constant(["cat", "dog"]), tf.constant([0, 1], tf.int64))
         else:
             line, index = lookup.TextFileIndex.WHOLE_LINE, lookup.TextFileIndex.LINE_NUMBER
             pairs = lookup.TextFileInitializer(str(vocabulary), tf.string, line, tf.int64, index)

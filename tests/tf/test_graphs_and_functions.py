@@ -38,9 +38,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     graph = graph_of(build)
     with tf.compat.v1.Session(graph=graph) as session:
         session.run(graph.get_operation_by_name("w/Assign"))
-        graph_def = tf.compat.v1.graph_util.convert_variables_to_constants(
-            session, graph.as_graph_def(), ["y"]
-        )
+        graph_def = tf.compat.v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), ["y"])
     path.write_bytes(graph_def.SerializeToString())
     path.with_suffix(".pbtxt").write_text(text_format.MessageToString(graph_def))
     return path
@@ -53,9 +51,7 @@ def test_frozen_graph_without_names(frozen: Path) -> None:
         assert str(model.default.inputs["x"]) == "float32[?, 4]"
 
 
-@pytest.mark.parametrize(
-    ("inputs", "outputs"), [(["x"], ["y"]), (["x:0"], ["y:0"]), (None, ["BiasAdd", "y"])]
-)
+@pytest.mark.parametrize(("inputs", "outputs"), [(["x"], ["y"]), (["x:0"], ["y:0"]), (None, ["BiasAdd", "y"])])
 def test_frozen_graph_with_names(frozen: Path, inputs: list[str] | None, outputs: list[str]) -> None:
     model = ef.export(frozen, inputs=inputs, outputs=outputs)
     found = run(model, x=X)
@@ -126,9 +122,7 @@ def test_concrete_function_with_nested_results_and_bound_arguments() -> None:
 def test_function_whose_table_belongs_to_a_module() -> None:
     keys = tf.lookup.KeyValueTensorInitializer(tf.constant(["a"]), tf.constant([1]))
     table = tf.lookup.StaticHashTable(keys, -1)
-    function = tf.function(
-        lambda word: table.lookup(word), input_signature=[tf.TensorSpec((None,), tf.string)]
-    )
+    function = tf.function(table.lookup, input_signature=[tf.TensorSpec((None,), tf.string)])
     with pytest.raises(ModelError, match="save the module that owns it"):
         ef.export(function)
 
@@ -156,7 +150,7 @@ def test_a_gather_from_a_variable_in_a_nested_call() -> None:
     def look_up(i: Any) -> Any:
         return tf.gather(table, i), tf.gather_nd(table, i[:, None])
 
-    function = tf.function(lambda i: look_up(i), input_signature=[tf.TensorSpec((None,), tf.int32, "i")])
+    function = tf.function(look_up, input_signature=[tf.TensorSpec((None,), tf.int32, "i")])
     found = run(ef.export(function), i=np.array([5, 0], np.int32))
     np.testing.assert_array_equal(found["output_0"], seeded(6, 4)[[5, 0]])
     np.testing.assert_array_equal(found["output_1"], seeded(6, 4)[[5, 0]])

@@ -108,9 +108,7 @@ def test_embedding() -> None:
 def test_string_lookup() -> None:
     lookup = keras.layers.StringLookup(vocabulary=["cat", "dog"])
     word = keras.Input((2,), dtype="string", name="word")
-    net = keras.Model(
-        word, keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Embedding(3, 4)(lookup(word))))
-    )
+    net = keras.Model(word, keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Embedding(3, 4)(lookup(word)))))
     words = np.array([[b"cat", b"dog"], [b"bird", b"cat"]], object)
     expected = net(keras.ops.convert_to_tensor(words))
     np.testing.assert_allclose(run(ef.export(net), word=words)["output_0"], expected, atol=1e-5)

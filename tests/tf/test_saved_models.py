@@ -85,9 +85,7 @@ def test_all_signatures_keep_names_types_and_free_dimensions(vision: Path) -> No
 def test_calls_are_inlined_and_bookkeeping_goes(vision: Path) -> None:
     model = ef.export(vision)
     assert not model.graph.functions
-    assert not {"PartitionedCall", "StatefulPartitionedCall", "Identity", "StopGradient", "NoOp"} & set(
-        ops(model)
-    )
+    assert not {"PartitionedCall", "StatefulPartitionedCall", "Identity", "StopGradient", "NoOp"} & set(ops(model))
     assert ops(model).count("Conv2D") == 1
 
 
@@ -117,9 +115,7 @@ def test_a_signature_without_inputs_and_one_of_unknown_rank(tmp_path: Path) -> N
     model = ef.export(tmp_path)
     assert run(model, "f") == {"pi": 3.25}
     assert model.signatures["g"].inputs["x"].shape is Shape.UNKNOWN
-    np.testing.assert_array_equal(
-        run(model, "g", x=np.ones((2, 1, 3), np.float32))["y"], np.full((2, 1, 3), 2)
-    )
+    np.testing.assert_array_equal(run(model, "g", x=np.ones((2, 1, 3), np.float32))["y"], np.full((2, 1, 3), 2))
 
 
 def test_strings_bytes_and_other_types_pass(tmp_path: Path) -> None:
@@ -152,9 +148,7 @@ def test_keras_layers_inside_a_module_are_read_with_their_values(tmp_path: Path)
     """Keras 3 variables are in such a SavedModel twice; TensorFlow 1's loader restores the copies that nobody reads."""
     import keras
 
-    net = keras.Sequential(
-        [keras.Input((6,)), keras.layers.Dense(4, activation="relu"), keras.layers.Dense(2)]
-    )
+    net = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, activation="relu"), keras.layers.Dense(2)])
     module = tf.Module()
     module.net = net
     module.f = tf.function(lambda x: {"y": net(x * 2)}, input_signature=[spec(None, 6, name="x")])

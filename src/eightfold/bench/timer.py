@@ -88,7 +88,6 @@ def speedup(first: Rounds, other: Rounds) -> Ratio:
         ValueError: the numbers of rounds differ.
     """
     ratios = [
-        statistics.median(reference) / statistics.median(own)
-        for reference, own in zip(first, other, strict=True)
+        statistics.median(reference) / statistics.median(own) for reference, own in zip(first, other, strict=True)
     ]
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))

@@ -96,9 +96,7 @@ def _given(inputs: Mapping[str, Any], path: str, batch_size: int) -> dict[str, n
     """The first batch of the given arrays, repeated where they hold less than a batch."""
     with np.load(path) as arrays:
         if missing := sorted(set(inputs) - set(arrays.files)):
-            raise Refusal(
-                f"the data lacks the input {missing[0]!r}; it has {', '.join(sorted(arrays.files))}"
-            )
+            raise Refusal(f"the data lacks the input {missing[0]!r}; it has {', '.join(sorted(arrays.files))}")
         return {name: _batch(arrays[name], name, tensor, batch_size) for name, tensor in inputs.items()}
 
 
@@ -106,9 +104,7 @@ def _batch(array: npt.NDArray[Any], name: str, tensor: Any, batch_size: int) -> 
     batch: npt.NDArray[Any] = np.resize(array, (batch_size, *array.shape[1:]))
     dtype, given = tensor.dtype.name, batch.dtype.name
     if given != dtype or not tensor.shape.is_compatible_with(batch.shape):
-        raise Refusal(
-            f"input {name!r} takes {dtype} of shape {tensor.shape}; the data is {given} of {batch.shape}"
-        )
+        raise Refusal(f"input {name!r} takes {dtype} of shape {tensor.shape}; the data is {given} of {batch.shape}")
     return batch
 
 
@@ -138,9 +134,7 @@ def synthetic(
 def _filled(shape: list[int | None], batch_size: int) -> tuple[int, ...]:
     """The shape with the open dimensions filled in: the batch, then the sides of images, then 1."""
     side = SIDE if len(shape) == 4 else 1
-    return tuple(
-        (batch_size if axis == 0 else side) if extent is None else extent for axis, extent in enumerate(shape)
-    )
+    return tuple((batch_size if axis == 0 else side) if extent is None else extent for axis, extent in enumerate(shape))
 
 
 def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, name: str) -> npt.NDArray[Any]:

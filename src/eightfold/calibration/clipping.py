@@ -67,9 +67,7 @@ def kl_window(histogram: Histogram, levels: int) -> Window:
     return float(lower), float(upper)
 
 
-def _divergences(
-    counts: Floats, start: npt.NDArray[np.int64], stop: npt.NDArray[np.int64], levels: int
-) -> Floats:
+def _divergences(counts: Floats, start: npt.NDArray[np.int64], stop: npt.NDArray[np.int64], levels: int) -> Floats:
     """KL(P || Q) in nats for every window [start, stop) of a histogram.
 
     Q is constant over the filled bins of a level, so sum(p log q) needs only three sums a level. These are

@@ -57,10 +57,7 @@ class Observer(Protocol):
 
 
 OBSERVERS: Mapping[str, type[MinMaxObserver]] = MappingProxyType(
-    {
-        kind.name: kind
-        for kind in (MinMaxObserver, MovingAverageObserver, PercentileObserver, KLObserver, MSEObserver)
-    }
+    {kind.name: kind for kind in (MinMaxObserver, MovingAverageObserver, PercentileObserver, KLObserver, MSEObserver)}
 )
 """The observers by the names that recipes and the command line use."""
 
@@ -78,9 +75,7 @@ def make_observer(name: str, **options: Any) -> Observer:
     kind = OBSERVERS.get(name)
     if kind is None:
         expected = ", ".join(OBSERVERS)
-        raise RecipeError(
-            f"unknown observer {name!r}: expected one of {expected}{did_you_mean(name, OBSERVERS)}"
-        )
+        raise RecipeError(f"unknown observer {name!r}: expected one of {expected}{did_you_mean(name, OBSERVERS)}")
     known = list(inspect.signature(kind).parameters)
     for option in options:
         if option not in known:

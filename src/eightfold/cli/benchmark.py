@@ -27,21 +27,17 @@ Threads = "{}; left to TensorFlow by default."
 
 
 @reported
-def benchmark(  # noqa: PLR0913  (one argument for each option)
+def benchmark(
     models: Models,
     *,
     batch_size: BatchSize = 1,
     intra: Annotated[
         int | None, typer.Option(min=1, metavar="N", help=Threads.format("Threads inside one operation"))
     ] = None,
-    inter: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help=Threads.format("Operations at a time"))
-    ] = None,
+    inter: Annotated[int | None, typer.Option(min=1, metavar="N", help=Threads.format("Operations at a time"))] = None,
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How often each model has its turn.")] = 5,
     seconds: Annotated[float, typer.Option(min=0, metavar="S", help="Least time of a turn.")] = 1.0,
-    signature: Annotated[
-        str, typer.Option(metavar="NAME", help="The signature to call.")
-    ] = "serving_default",
+    signature: Annotated[str, typer.Option(metavar="NAME", help="The signature to call.")] = "serving_default",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:

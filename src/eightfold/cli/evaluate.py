@@ -49,9 +49,7 @@ Data = Annotated[
 ]
 Reference = Annotated[
     str | None,
-    typer.Option(
-        metavar="MODEL", help="The model to compare with, for agreement and mse.", show_default=False
-    ),
+    typer.Option(metavar="MODEL", help="The model to compare with, for agreement and mse.", show_default=False),
 ]
 
 
@@ -126,15 +124,11 @@ def chosen(model: FloatModel, name: str | None) -> Signature:
     if name is None:
         return model.default
     if name not in model.signatures:
-        raise ModelError(
-            f"{model.origin} has no signature {name!r}; expected one of {', '.join(model.signatures)}"
-        )
+        raise ModelError(f"{model.origin} has no signature {name!r}; expected one of {', '.join(model.signatures)}")
     return model.signatures[name]
 
 
-def opened(
-    data: str, signature: Signature, batch_size: int, samples: int | None, preprocess: str | None
-) -> Dataset:
+def opened(data: str, signature: Signature, batch_size: int, samples: int | None, preprocess: str | None) -> Dataset:
     """The user's data for a signature."""
     from eightfold.data import InputSpec, load
 
@@ -156,9 +150,7 @@ def _runner(
     def call(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
         lacking = [name for name in signature.inputs if name not in arrays]
         if lacking:
-            raise DataError(
-                f"{model.origin} has an input {lacking[0]!r}, and the data has {', '.join(arrays)}"
-            )
+            raise DataError(f"{model.origin} has an input {lacking[0]!r}, and the data has {', '.join(arrays)}")
         try:
             values = run(fetches, {spec.ref: arrays[name] for name, spec in signature.inputs.items()})
         except (tf.errors.InvalidArgumentError, ValueError) as error:

@@ -23,12 +23,8 @@ __all__ = [
 MODEL = "a SavedModel folder, a .keras or .h5 file, a frozen .pb, or a checkpoint with its .meta"
 NO_SIGNATURE = "For a graph without a signature"
 
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help=MODEL[0].upper() + MODEL[1:] + ".", show_default=False)
-]
-BatchSize = Annotated[
-    int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Examples in a batch.")
-]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL[0].upper() + MODEL[1:] + ".", show_default=False)]
+BatchSize = Annotated[int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Examples in a batch.")]
 Samples = Annotated[
     int | None,
     typer.Option("--samples", "-n", min=1, metavar="N", help="Use the first N examples.", show_default=False),
@@ -68,11 +64,7 @@ Exclude = Annotated[
 ]
 RecipeFile = Annotated[
     Path | None,
-    typer.Option(
-        "--recipe", metavar="FILE.toml", help="What is wanted, as a TOML file; options given here win."
-    ),
+    typer.Option("--recipe", metavar="FILE.toml", help="What is wanted, as a TOML file; options given here win."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no summary.")]
-Json = Annotated[
-    bool, typer.Option("--json", help="Write the result to standard output as one JSON document.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Write the result to standard output as one JSON document.")]

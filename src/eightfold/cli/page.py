@@ -93,8 +93,7 @@ def _table(title: str, headings: tuple[str, ...], rows: Iterable[list[str]]) -> 
     classes = [' class="number"' if heading == "number" else "" for heading in headings]
     head = "".join(f"<th{c}>{heading}</th>" for c, heading in zip(classes, headings, strict=True))
     body = "".join(
-        f"<tr>{''.join(f'<td{c}>{cell}</td>' for c, cell in zip(classes, row, strict=True))}</tr>"
-        for row in rows
+        f"<tr>{''.join(f'<td{c}>{cell}</td>' for c, cell in zip(classes, row, strict=True))}</tr>" for row in rows
     )
     if not body:
         return f'<h2>{title}</h2><p class="none">none</p>'

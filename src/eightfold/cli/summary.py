@@ -89,6 +89,4 @@ def size(count: int) -> str:
 
 def decibels(value: float) -> str:
     """A ratio in dB; without noise it has no end."""
-    return (
-        f"{value:.1f} dB" if math.isfinite(value) and value < 1e3 else "exact" if value > 0 else "not finite"
-    )
+    return f"{value:.1f} dB" if math.isfinite(value) and value < 1e3 else "exact" if value > 0 else "not finite"

@@ -37,9 +37,11 @@ class Batch:
         return Batch(inputs, None if self.labels is None else self.labels[start:stop])
 
     def joins(self, other: Batch) -> bool:
-        """Whether the examples of both have the same shapes and so fit into one batch."""
+        """Whether the examples of both fit into one batch: of the same shapes, and with the same rank-0 values."""
         shapes = [{name: a.shape[1:] for name, a in batch.inputs.items()} for batch in (self, other)]
-        return shapes[0] == shapes[1] and (self.labels is None) == (other.labels is None)
+        if shapes[0] != shapes[1] or (self.labels is None) != (other.labels is None):
+            return False
+        return all(bool(a == other.inputs[name]) for name, a in self.inputs.items() if not a.ndim)
 
 
 class Source(Protocol):

@@ -27,9 +27,7 @@ def bound_names(arrays: Mapping[str, Any], specs: Specs) -> dict[str, Array]:
     """
     missing, extra = sorted(set(specs) - set(arrays)), sorted(set(arrays) - set(specs))
     if missing or extra:
-        parts = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(extra)}"] * bool(
-            extra
-        )
+        parts = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(extra)}"] * bool(extra)
         raise DataError(
             f"the names in the data are not those of the model's inputs; {'; '.join(parts)} "
             f"(the model has: {', '.join(specs)})"
@@ -54,9 +52,7 @@ def bound(value: Any, specs: Specs) -> tuple[dict[str, Array], Any]:
         return bound_names(value, specs), None
     if len(specs) == 1:
         if isinstance(value, tuple):
-            raise DataError(
-                f"a batch for a model of one input is x or (x, y), not a tuple of {len(value)} parts"
-            )
+            raise DataError(f"a batch for a model of one input is x or (x, y), not a tuple of {len(value)} parts")
         name = next(iter(specs))
         return {name: as_array(value, name)}, None
     if isinstance(value, (tuple, list)) and len(value) == len(specs):
@@ -96,9 +92,7 @@ def as_array(value: Any, name: str) -> Array:
     """
     if isinstance(value, np.ndarray):
         return value
-    if not (
-        hasattr(value, "__array__") or isinstance(value, (list, tuple, int, float, str, bytes, np.generic))
-    ):
+    if not (hasattr(value, "__array__") or isinstance(value, (list, tuple, int, float, str, bytes, np.generic))):
         raise DataError(f"'{name}' must be an array, not {_received(value)}")
     try:
         array = np.asarray(value)

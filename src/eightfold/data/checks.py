@@ -43,9 +43,7 @@ def checked(array: Array, spec: InputSpec, batch: int) -> Array:
     """
     if not fits_shape(array.shape, spec.shape):
         received = described(array.dtype, array.shape)
-        raise DataError(
-            f"the data does not fit the input: expected {spec}, received {received} in batch {batch}"
-        )
+        raise DataError(f"the data does not fit the input: expected {spec}, received {received} in batch {batch}")
     if not castable(array.dtype, spec):
         raise DataError(
             f"input '{spec.name}' takes {spec.dtype}, and the data is {array.dtype}, which cannot become "
@@ -62,12 +60,7 @@ def checked(array: Array, spec: InputSpec, batch: int) -> Array:
 
 
 def _check_range(array: Array, spec: InputSpec) -> None:
-    if (
-        spec.dtype == "string"
-        or spec.numpy.kind not in "iu"
-        or array.dtype.kind not in "iu"
-        or not array.size
-    ):
+    if spec.dtype == "string" or spec.numpy.kind not in "iu" or array.dtype.kind not in "iu" or not array.size:
         return
     if array.dtype == spec.numpy:
         return

@@ -95,6 +95,4 @@ class Dataset:
 
 def checked_batch(batch: Batch, specs: Mapping[str, InputSpec], index: int) -> Batch:
     """The batch in the dtypes of the model; see `checked` for what is refused."""
-    return replace(
-        batch, inputs={name: checked(batch.inputs[name], spec, index) for name, spec in specs.items()}
-    )
+    return replace(batch, inputs={name: checked(batch.inputs[name], spec, index) for name, spec in specs.items()})

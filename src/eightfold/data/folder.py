@@ -41,9 +41,7 @@ class FolderSource:
             yield Batch({self._decode.spec.name: picture[None]}, labels)
 
 
-def folder(
-    path: Path, specs: Mapping[str, InputSpec], preprocess: str | None
-) -> tuple[FolderSource, tuple[str, ...]]:
+def folder(path: Path, specs: Mapping[str, InputSpec], preprocess: str | None) -> tuple[FolderSource, tuple[str, ...]]:
     """The pictures of a folder, and notes on what was decided.
 
     The sub-folders are the classes, numbered in the order of their sorted names; without sub-folders there

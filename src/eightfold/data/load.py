@@ -71,15 +71,11 @@ def load(
 def _for_model(dataset: Dataset, specs: Mapping[str, InputSpec], batch_size: int, *, exact: bool) -> Dataset:
     """The same examples for another model whose inputs have the same names."""
     if set(specs) != set(dataset.specs):
-        raise DataError(
-            f"the data is for the inputs {', '.join(dataset.specs)}; the model has {', '.join(specs)}"
-        )
+        raise DataError(f"the data is for the inputs {', '.join(dataset.specs)}; the model has {', '.join(specs)}")
     return replace(dataset, specs=specs, batch_size=batch_size, exact=exact)
 
 
-def _opened(
-    value: Any, specs: Mapping[str, InputSpec], samples: int | None, preprocess: str | None
-) -> Opened:
+def _opened(value: Any, specs: Mapping[str, InputSpec], samples: int | None, preprocess: str | None) -> Opened:
     if isinstance(value, str) and names_function(value) and not Path(value).exists():
         value = imported(value)
     if isinstance(value, (str, Path)):
@@ -105,9 +101,7 @@ def _object(value: Any, specs: Mapping[str, InputSpec], samples: int | None) -> 
         return Stream(lambda: value, specs)
     if hasattr(value, "__getitem__") and hasattr(value, "__len__"):  # keras.utils.PyDataset of older Keras
         return Stream(lambda: (value[i] for i in range(len(value))), specs)
-    raise DataError(
-        f"data cannot be read from a {type(value).__name__}; expected arrays, batches, or {FORMS}"
-    )
+    raise DataError(f"data cannot be read from a {type(value).__name__}; expected arrays, batches, or {FORMS}")
 
 
 def _is_arrays(value: Any, specs: Mapping[str, InputSpec]) -> bool:
@@ -137,6 +131,4 @@ def _path(text: str, specs: Mapping[str, InputSpec], preprocess: str | None) -> 
 
 def _no_preprocessing(preprocess: str | None) -> None:
     if preprocess not in (None, "raw"):
-        raise DataError(
-            f"preprocessing '{preprocess}' is for picture files; arrays must hold what the model takes"
-        )
+        raise DataError(f"preprocessing '{preprocess}' is for picture files; arrays must hold what the model takes")

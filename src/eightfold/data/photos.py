@@ -31,9 +31,7 @@ def sample_photos(count: int, side: int = 224) -> npt.NDArray[np.uint8]:
     rng = np.random.default_rng(SEED)
     pictures = [resized(photo, side, side) for photo in photos]
     while len(pictures) < count:
-        pictures.append(
-            _part(photos[len(pictures) % len(photos)], side, rng, mirrored=len(pictures) % 4 >= 2)
-        )
+        pictures.append(_part(photos[len(pictures) % len(photos)], side, rng, mirrored=len(pictures) % 4 >= 2))
     return np.stack([np.asarray(picture) for picture in pictures[:count]])
 
 

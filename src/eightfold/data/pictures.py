@@ -53,9 +53,7 @@ class Decoder:
             pixels = pixels[..., None]
         pixels = np.asarray(self.preprocess(pixels.astype(np.float32)))
         if pixels.ndim != 3:
-            raise DataError(
-                f"the preprocessing gave an array of rank {pixels.ndim}; expected height, width, channels"
-            )
+            raise DataError(f"the preprocessing gave an array of rank {pixels.ndim}; expected height, width, channels")
         if self.spec.numpy.kind in "iu" and np.array_equal(pixels, np.rint(pixels)):
             pixels = pixels.astype(np.int64)  # the check of the range is the data set's
         return pixels.transpose(2, 0, 1) if self.first else pixels
@@ -81,15 +79,11 @@ def decoder(specs: Mapping[str, InputSpec], preprocess: str | None) -> Decoder:
     """
     pillow()
     if len(specs) != 1:
-        raise DataError(
-            f"pictures fit a model of one input, and this one has {len(specs)}: {', '.join(specs)}"
-        )
+        raise DataError(f"pictures fit a model of one input, and this one has {len(specs)}: {', '.join(specs)}")
     spec = next(iter(specs.values()))
     shape = spec.shape or (None, None, None, None)
     if len(shape) != 4 or spec.dtype == "string":
-        raise DataError(
-            f"pictures need an input of rank 4 (batch, height, width, channels), and it is {spec}"
-        )
+        raise DataError(f"pictures need an input of rank 4 (batch, height, width, channels), and it is {spec}")
     first = shape[1] in MODES and shape[3] not in MODES
     height, width, channels = (shape[2], shape[3], shape[1]) if first else shape[1:]
     channels = 3 if channels is None else channels

@@ -61,7 +61,5 @@ def preprocessing(name: str) -> Preprocess:
 
 def _rgb(pixels: Array, name: str) -> Array:
     if pixels.shape[-1] != 3:
-        raise DataError(
-            f"the preprocessing '{name}' is for 3 colours, and the pictures have {pixels.shape[-1]}"
-        )
+        raise DataError(f"the preprocessing '{name}' is for 3 colours, and the pictures have {pixels.shape[-1]}")
     return pixels

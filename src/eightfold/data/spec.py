@@ -58,9 +58,7 @@ class InputSpec:
         try:
             return np.dtype(self.dtype)
         except TypeError:
-            raise DataError(
-                f"input '{self.name}' has the dtype {self.dtype}, which NumPy data cannot have"
-            ) from None
+            raise DataError(f"input '{self.name}' has the dtype {self.dtype}, which NumPy data cannot have") from None
 
     def __str__(self) -> str:
         return f"'{self.name}' {described(self.dtype, self.shape)}"
@@ -82,7 +80,5 @@ def fixed_batch(specs: Iterable[InputSpec]) -> int | None:
     fixed = {spec.name: spec.batch for spec in specs if spec.batch is not None}
     if len(set(fixed.values())) > 1:
         sizes = ", ".join(f"'{name}': {size}" for name, size in fixed.items())
-        raise DataError(
-            f"the inputs do not share one batch size, so data cannot be cut into batches: {sizes}"
-        )
+        raise DataError(f"the inputs do not share one batch size, so data cannot be cut into batches: {sizes}")
     return next(iter(fixed.values()), None)

@@ -73,9 +73,7 @@ def tfrecord(
     features = _features(first[1], first[0])
     if PICTURE not in features or PICTURE in specs:
         if preprocess not in (None, "raw"):
-            raise DataError(
-                f"preprocessing '{preprocess}' is for pictures, and the records have no {PICTURE}"
-            )
+            raise DataError(f"preprocessing '{preprocess}' is for pictures, and the records have no {PICTURE}")
         for name in specs:
             _found(features, name, f"of the first record in {first[0]}")
         return TFRecordSource(files, specs, None), ()
@@ -127,9 +125,7 @@ def _tensor(feature: Any, spec: InputSpec, where: str) -> Array:
     try:
         return values.reshape(shape)
     except ValueError:
-        raise DataError(
-            f"the feature '{spec.name}' {where} has {values.size} values; expected {spec}"
-        ) from None
+        raise DataError(f"the feature '{spec.name}' {where} has {values.size} values; expected {spec}") from None
 
 
 def _from_bytes(data: bytes, spec: InputSpec, where: str) -> Array:
@@ -142,9 +138,7 @@ def _from_bytes(data: bytes, spec: InputSpec, where: str) -> Array:
     try:
         array: Array = tf.io.parse_tensor(data, tf.as_dtype(spec.dtype)).numpy()
     except tf.errors.OpError:
-        raise DataError(
-            f"the feature '{spec.name}' {where} has {len(data)} bytes, which are no {spec}"
-        ) from None
+        raise DataError(f"the feature '{spec.name}' {where} has {len(data)} bytes, which are no {spec}") from None
     return array
 
 

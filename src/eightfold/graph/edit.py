@@ -41,9 +41,7 @@ class Edit:
         """The graph as it was before the edit."""
         return self._model.graph
 
-    def add(
-        self, op: str, name: str, inputs: Iterable[Ref] = (), attrs: Mapping[str, Attr] | None = None
-    ) -> Ref:
+    def add(self, op: str, name: str, inputs: Iterable[Ref] = (), attrs: Mapping[str, Attr] | None = None) -> Ref:
         """Adds a node under a name made unique, and returns its first output."""
         return self._put(Node(self.unique(name), op, tuple(inputs), dict(attrs or {})))
 
@@ -82,10 +80,7 @@ class Edit:
         """The edited model; the same object when nothing was changed."""
         if not self._changed:
             return self._model
-        nodes = [
-            node.but(inputs=tuple(self._read(node, ref) for ref in node.inputs))
-            for node in self._nodes.values()
-        ]
+        nodes = [node.but(inputs=tuple(self._read(node, ref) for ref in node.inputs)) for node in self._nodes.values()]
         signatures = {name: self._signature(s) for name, s in self._model.signatures.items()}
         return self._model.but(graph=self.graph.with_nodes(nodes), signatures=signatures).pruned()
 
@@ -100,9 +95,7 @@ class Edit:
 
     def _signature(self, signature: Signature) -> Signature:
         outputs = {
-            key: spec
-            if spec.ref not in self._redirects
-            else type(spec)(self.resolve(spec.ref), spec.dtype, spec.shape)
+            key: spec if spec.ref not in self._redirects else type(spec)(self.resolve(spec.ref), spec.dtype, spec.shape)
             for key, spec in signature.outputs.items()
         }
         return signature.but(outputs=outputs)

@@ -83,12 +83,14 @@ class Encoding:
         """Numbers as codes: uint8 or int8, rounded half to even, saturated."""
         codes = np.rint(np.asarray(values, np.float64) / self.step) + self.zero
         low = -128 if self.code is Code.SIGNED else 0
-        return np.clip(codes, low, self.steps).astype(np.int8 if self.code is Code.SIGNED else np.uint8)
+        result: Array = np.clip(codes, low, self.steps).astype(np.int8 if self.code is Code.SIGNED else np.uint8)
+        return result
 
     def dequantize(self, codes: Array) -> Array:
         """Codes as float32 numbers."""
         values: Array = (codes.astype(np.float64) - self.zero) * self.step
-        return values.astype(np.float32)
+        result: Array = values.astype(np.float32)
+        return result
 
     def __str__(self) -> str:
         return f"{'s8' if self.code is Code.SIGNED else 'u8'}[{self.range.lo:.4g}, {self.range.hi:.4g}]"

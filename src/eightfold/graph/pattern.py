@@ -135,9 +135,7 @@ def match(graph: Graph, pattern: Pattern, root: Node, outputs: Container[Ref] = 
     return deepest
 
 
-def matches(
-    graph: Graph, pattern: Pattern, root: Node, outputs: Container[Ref] = ()
-) -> Iterator[Match | Miss]:
+def matches(graph: Graph, pattern: Pattern, root: Node, outputs: Container[Ref] = ()) -> Iterator[Match | Miss]:
     """All ways to match, the first options of the pattern first; a `Miss` for each way that fails."""
     for found in _match(graph, pattern, root.ref, _State(), outputs, is_root=True):
         if isinstance(found, _State):

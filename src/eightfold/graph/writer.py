@@ -78,9 +78,7 @@ class Writer:
         return self.node(op, x, self.const(weight, "weight"), attrs={**geometry, **attrs}, name="conv")
 
     def bias(self, x: Ref, value: Array) -> Ref:
-        return self.node(
-            "BiasAdd", x, self.const(value, "bias"), attrs={"data_format": b"NHWC"}, name="biased"
-        )
+        return self.node("BiasAdd", x, self.const(value, "bias"), attrs={"data_format": b"NHWC"}, name="biased")
 
     def matmul(self, x: Ref, weight: Array, **attrs: Attr) -> Ref:
         transposes = {"transpose_a": False, "transpose_b": False}

@@ -85,9 +85,7 @@ def _scores(outputs: Array, name: str) -> Array:
     """The outputs as [predictions, classes]."""
     if outputs.ndim < 2 or outputs.shape[-1] < 2 or outputs.dtype.kind not in "fiu":
         received = f"{outputs.dtype}{list(outputs.shape)}"
-        raise DataError(
-            f"{name} needs scores of 2 or more classes on the last axis, and the model gives {received}"
-        )
+        raise DataError(f"{name} needs scores of 2 or more classes on the last axis, and the model gives {received}")
     return outputs.reshape(-1, outputs.shape[-1])
 
 

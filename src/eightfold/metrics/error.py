@@ -68,9 +68,7 @@ def sqnr_db(reference: Array, actual: Array) -> float:
         DataError: the arrays differ in shape.
     """
     if reference.shape != actual.shape:
-        raise DataError(
-            f"expected two arrays of one shape, received {list(reference.shape)} and {list(actual.shape)}"
-        )
+        raise DataError(f"expected two arrays of one shape, received {list(reference.shape)} and {list(actual.shape)}")
     if not np.isfinite(actual).all():
         return -math.inf
     signal = float(np.square(reference.astype(np.float64)).sum())

@@ -59,7 +59,5 @@ def _split(node: Node, model: Model, edit: Edit) -> None:
     ref: Ref = node.inputs[0]
     for op, value in (("Mul", scale), ("AddV2", shift)):
         operand = edit.const(f"{node.name}/{op.lower()}", value.reshape(shape).astype(str(dtype)))
-        ref = edit.add(
-            op, f"{node.name}/{'scaled' if op == 'Mul' else 'shifted'}", (ref, operand), {"T": dtype}
-        )
+        ref = edit.add(op, f"{node.name}/{'scaled' if op == 'Mul' else 'shifted'}", (ref, operand), {"T": dtype})
     edit.redirect(node.ref, ref)

@@ -193,9 +193,7 @@ def _into_consumer(model: Model, context: Context) -> Model:
         if layout is None or linear.op == "Conv2DBackpropInput" or linear.name in done:
             continue
         affine = _alone(model, linear.inputs[layout.data])
-        operand = (
-            _operand(graph, affine) if affine is not None and affine.op in ("Mul", "Add", "AddV2") else None
-        )
+        operand = _operand(graph, affine) if affine is not None and affine.op in ("Mul", "Add", "AddV2") else None
         weight = graph.constant(linear.inputs[layout.weight])
         if affine is None or operand is None or weight is None or affine.name in done:
             continue
@@ -234,6 +232,4 @@ def _fold_in(
     bias = layout.scaled_in(weight.astype(np.float64), vector).sum(axis=reduced).reshape(-1)
     moved = edit.add(linear.op, linear.name, inputs, linear.attrs)
     constant = edit.const(f"{affine.name}/bias", bias.astype(weight.dtype))
-    edit.redirect(
-        linear.ref, edit.add("BiasAdd", f"{affine.name}/biased", (moved, constant), _bias_attrs(linear))
-    )
+    edit.redirect(linear.ref, edit.add("BiasAdd", f"{affine.name}/biased", (moved, constant), _bias_attrs(linear)))

@@ -29,9 +29,7 @@ def fold_constants(model: Model, context: Context) -> Model:
     frontier = [
         ref
         for ref, users in graph.users.items()
-        if ref.node in constant
-        and graph[ref].op != "Const"
-        and any(user.name not in constant for user, _ in users)
+        if ref.node in constant and graph[ref].op != "Const" and any(user.name not in constant for user, _ in users)
     ]
     frontier += [ref for ref in model.outputs if ref.node in constant and graph[ref].op != "Const"]
     frontier = list(dict.fromkeys(frontier))
@@ -46,9 +44,7 @@ def fold_constants(model: Model, context: Context) -> Model:
         if array.nbytes <= max(_LARGEST, _source_bytes(graph, ref)):
             edit.redirect(
                 ref,
-                edit.const(
-                    f"{ref.node}/folded" if ref.port == 0 else f"{ref.node}/folded_{ref.port}", array, dtype
-                ),
+                edit.const(f"{ref.node}/folded" if ref.port == 0 else f"{ref.node}/folded_{ref.port}", array, dtype),
             )
     return edit.done()
 

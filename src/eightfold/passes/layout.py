@@ -81,9 +81,7 @@ def _wrap(edit: Edit, node: Node) -> None:
 
 def _permuted(attrs: Mapping[str, Attr]) -> dict[str, Attr]:
     """Attributes with a value an axis, in the order N, H, W, C."""
-    result = {
-        key: tuple(attrs[key][i] for i in _TO_LAST) for key in _PER_AXIS if len(attrs.get(key, ())) == 4
-    }
+    result = {key: tuple(attrs[key][i] for i in _TO_LAST) for key in _PER_AXIS if len(attrs.get(key, ())) == 4}
     if len(attrs.get("explicit_paddings", ())) == 8:
         pairs = np.reshape(attrs["explicit_paddings"], (4, 2))[list(_TO_LAST)]
         result["explicit_paddings"] = tuple(int(p) for p in pairs.reshape(-1))
@@ -131,9 +129,7 @@ def _sink(model: Model, info: Mapping[Ref, tuple[DType, Shape]]) -> Model:
     return edit.done()
 
 
-def _moved(
-    graph: Graph, edit: Edit, node: Node, info: Mapping[Ref, tuple[DType, Shape]]
-) -> tuple[Ref, bool] | None:
+def _moved(graph: Graph, edit: Edit, node: Node, info: Mapping[Ref, tuple[DType, Shape]]) -> tuple[Ref, bool] | None:
     """The node on NHWC inputs, and whether its result must be transposed back; `None` where it cannot move."""
     inputs: list[Ref] | None = None
     attrs, transposed = dict(node.attrs), True
@@ -155,9 +151,7 @@ def _moved(
     return edit.add(node.op, f"{node.name}/last", inputs, attrs), transposed
 
 
-def _binary_inputs(
-    graph: Graph, edit: Edit, node: Node, info: Mapping[Ref, tuple[DType, Shape]]
-) -> list[Ref] | None:
+def _binary_inputs(graph: Graph, edit: Edit, node: Node, info: Mapping[Ref, tuple[DType, Shape]]) -> list[Ref] | None:
     inputs = []
     for ref in node.inputs:
         source, constant = _first(graph, ref), graph.constant(ref)

@@ -89,7 +89,7 @@ def _unflatten(edit: Edit, node: Node, ref: Ref, shape: Shape, outer: int) -> Re
             edit.const(f"{node.name}/{key}", np.array([value], np.int32))
             for key, value in (("begin", 0), ("end", -1), ("step", 1))
         )
-        masks = {k: 0 for k in ("end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")}
+        masks = dict.fromkeys(("end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"), 0)
         lead = edit.add(
             "StridedSlice",
             f"{node.name}/lead",
@@ -98,7 +98,5 @@ def _unflatten(edit: Edit, node: Node, ref: Ref, shape: Shape, outer: int) -> Re
         )
         last = edit.const(f"{node.name}/out", np.array([outer], np.int32))
         axis = edit.const(f"{node.name}/axis", np.array(0, np.int32))
-        target = edit.add(
-            "ConcatV2", f"{node.name}/shape", (lead, last, axis), {"N": 2, "T": int32, "Tidx": int32}
-        )
+        target = edit.add("ConcatV2", f"{node.name}/shape", (lead, last, axis), {"N": 2, "T": int32, "Tidx": int32})
     return edit.add("Reshape", f"{node.name}/reshaped", (ref, target), {"T": dtype, "Tshape": int32})

@@ -20,9 +20,7 @@ __all__ = ["freeze_shapes"]
 def freeze_shapes(model: Model, context: Context) -> Model:
     """Makes constant what shape inference knows: Reshape targets and the Shape of static tensors."""
     graph, edit = model.graph, Edit(model)
-    waiting = [
-        n for n in graph if n.op == "Shape" or (n.op == "Reshape" and graph.constant(n.inputs[1]) is None)
-    ]
+    waiting = [n for n in graph if n.op == "Shape" or (n.op == "Reshape" and graph.constant(n.inputs[1]) is None)]
     if not waiting:
         return model
     info = context.infer(graph)

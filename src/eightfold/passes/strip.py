@@ -66,7 +66,7 @@ def _matters(node: Node, model: Model, context: Context) -> bool:
 
 
 def _guards(node: Node, model: Model) -> bool:
-    """Whether an Identity is there to anchor control flow of TensorFlow 1: what waits for it runs in its branch only."""
+    """Whether an Identity anchors control flow of TensorFlow 1: what waits for it runs in its branch only."""
     if node.op != "Identity":
         return False
     source = model.graph[node.inputs[0]]

@@ -15,7 +15,10 @@ from eightfold.graph.model import Model
 
 __all__ = ["compute_summands_late", "protect_summands"]
 
-_SAME_BUFFER = {"Bitcast", "ExpandDims", "Identity", "Reshape", "Squeeze"}
+_SAME_BUFFER = {
+    *("Bitcast", "ExpandDims", "Identity", "Reshape", "Squeeze"),
+    *("Pad", "PadV2", "ResizeNearestNeighbor", "Slice", "StridedSlice", "Transpose"),  # where they move nothing
+}
 _SUMMAND = 3
 """The input position of the summand: after data, filter and bias."""
 
@@ -64,6 +67,7 @@ def _copied(edit: Edit, node: Node, summand: Ref) -> Ref:
     dtype = node.attrs["Tdevice_inputs"][_SUMMAND]
     ranges = node.inputs[-4:-2]
     attrs = {"T": dtype, "ksize": (1, 1, 1, 1), "strides": (1, 1, 1, 1), "padding": b"VALID"}
+    attrs["_for"] = node.name.encode()  # TensorFlow merges equal nodes: two sums would share one copy
     return edit.add("QuantizedMaxPool", f"{summand.node}/copy", (summand, *ranges), attrs)
 
 
@@ -83,9 +87,7 @@ def compute_summands_late(model: Model) -> Model:
         before, shortcut = graph[node.inputs[0]], graph[node.inputs[_SUMMAND]]
         if not shortcut.attrs.get("fused_ops") or not before.attrs.get("fused_ops"):
             continue
-        related = before.name in graph.ancestors([shortcut.name]) or shortcut.name in graph.ancestors(
-            [before.name]
-        )
+        related = before.name in graph.ancestors([shortcut.name]) or shortcut.name in graph.ancestors([before.name])
         if not related:
             waiting = shortcut.but(control=(*shortcut.control, before.name))
             graph = graph.with_nodes(waiting if n.name == waiting.name else n for n in graph)

@@ -104,7 +104,5 @@ def feeds_of(model: Model, inputs: Mapping[str, Array]) -> dict[Ref, Array]:
     specs = model.default.inputs
     missing = set(specs) - set(inputs)
     if missing:
-        raise DataError(
-            f"input {sorted(missing)[0]!r} is missing from the data; expected {', '.join(sorted(specs))}"
-        )
+        raise DataError(f"input {sorted(missing)[0]!r} is missing from the data; expected {', '.join(sorted(specs))}")
     return {specs[name].ref: inputs[name] for name in specs}

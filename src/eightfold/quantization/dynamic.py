@@ -35,9 +35,7 @@ def dynamic_plan(plan: Plan) -> Plan:
     kept = [step for step in plan.steps if _computes(step)]
     names = {step.name for step in kept}
     reason = "without calibration only products of convolutions and matrices are in 8 bits"
-    left = tuple(
-        Refusal(step.name, step.match.node.op, reason) for step in plan.steps if step.name not in names
-    )
+    left = tuple(Refusal(step.name, step.match.node.op, reason) for step in plan.steps if step.name not in names)
     return replace(plan, steps=tuple(kept), refusals=(*plan.refusals, *left))
 
 
@@ -113,9 +111,7 @@ class _Writer:
         """32-bit sums as float numbers: times limit · unit."""
         edit = self._edit
         plain = edit.add("Bitcast", f"{name}/int32", (sums,), {"T": DType("qint32"), "type": _INT32})
-        cast = edit.add(
-            "Cast", f"{name}/float", (plain,), {"SrcT": _INT32, "DstT": _FLOAT, "Truncate": False}
-        )
+        cast = edit.add("Cast", f"{name}/float", (plain,), {"SrcT": _INT32, "DstT": _FLOAT, "Truncate": False})
         factor = edit.const(f"{name}/unit", np.float32(unit))
         scale = edit.add("Mul", f"{name}/scale", (limit, factor), {"T": _FLOAT})
         return edit.add("Mul", f"{name}/real", (cast, scale), {"T": _FLOAT})
@@ -190,9 +186,7 @@ class _Writer:
         axis = edit.const(f"{name}/axis", np.array(0, np.int32))
         flat = edit.add("Reshape", f"{name}/flat", (ref, shape), {"T": _FLOAT, "Tshape": _INT32})
         attrs = {"T": _FLOAT, "Tidx": _INT32, "keep_dims": False}
-        zero, tiny = (
-            edit.const(f"{name}/{key}", np.float32(v)) for key, v in (("zero", 0.0), ("tiny", 1e-12))
-        )
+        zero, tiny = (edit.const(f"{name}/{key}", np.float32(v)) for key, v in (("zero", 0.0), ("tiny", 1e-12)))
         largest = edit.add("Max", f"{name}/max", (flat, axis), attrs)
         hi = edit.add("Maximum", f"{name}/hi", (largest, tiny), {"T": _FLOAT})
         if positive:

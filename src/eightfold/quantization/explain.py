@@ -149,9 +149,7 @@ def explain_report(report: Report) -> Explanation:
     )
 
 
-def step_records(
-    plan: Plan, dynamic: Graph | None = None, calibrated: Graph | None = None
-) -> tuple[StepRecord, ...]:
+def step_records(plan: Plan, dynamic: Graph | None = None, calibrated: Graph | None = None) -> tuple[StepRecord, ...]:
     """The steps of a plan, each with the text of its block in the graphs that there are."""
     roots = {step.name for step in plan.steps}
 
@@ -193,8 +191,4 @@ def _written_for(step: Step, graph: Graph, source: Graph, roots: set[str]) -> se
 
 def _named_after(name: str, graph: Graph, source: Graph) -> list[str]:
     """Where the result has another name than the float node, the nodes whose names begin with it."""
-    return [
-        node.name
-        for node in graph
-        if node.name.startswith((f"{name}/", f"{name}_")) and node.name not in source
-    ]
+    return [node.name for node in graph if node.name.startswith((f"{name}/", f"{name}_")) and node.name not in source]

@@ -63,9 +63,7 @@ class Fallback:
             if good or not plan.recipe.fallback or not plan.steps:
                 return candidate
             names, what = self._culprits(candidate)
-            reason = (
-                f"the outputs were {closeness:.1f} dB close with it, expected {plan.recipe.min_sqnr_db:g} dB"
-            )
+            reason = f"the outputs were {closeness:.1f} dB close with it, expected {plan.recipe.min_sqnr_db:g} dB"
             plan = plan.without(*names, reason=reason)
             self.told.append(f"{what} went back to float: {reason}")
 

@@ -183,9 +183,7 @@ def _connected(steps: Iterable[Step], graph: Graph) -> tuple[tuple[Step, ...], t
     while True:
         produced = {step.match.root for step in kept if step.gives}
         wanted = {ref for step in kept for ref, _ in step.reads}
-        staying = [
-            step for step in kept if step.rewrite.role == "compute" or _useful(step, produced, wanted, graph)
-        ]
+        staying = [step for step in kept if step.rewrite.role == "compute" or _useful(step, produced, wanted, graph)]
         if len(staying) == len(kept):
             break
         kept = staying

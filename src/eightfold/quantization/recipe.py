@@ -85,9 +85,7 @@ class Override:
     def __post_init__(self) -> None:
         _check_fields(self)
         if self.match is None and self.op is None:
-            raise RecipeError(
-                "an override must say which nodes it is for: expected 'match' or 'op', received none"
-            )
+            raise RecipeError("an override must say which nodes it is for: expected 'match' or 'op', received none")
         if all(getattr(self, key) is None for key in ("observer", "percentile", "per_channel", "keep")):
             raise RecipeError(
                 "an override must change something: "
@@ -102,11 +100,7 @@ class Override:
     @property
     def selection(self) -> str:
         """Which nodes the override is for, as the recipe writes it."""
-        parts = [
-            f"{key} = {value!r}"
-            for key, value in (("match", self.match), ("op", self.op))
-            if value is not None
-        ]
+        parts = [f"{key} = {value!r}" for key, value in (("match", self.match), ("op", self.op)) if value is not None]
         return ", ".join(parts)
 
 
@@ -149,9 +143,7 @@ class Recipe:
             if isinstance(getattr(self, key), list):
                 object.__setattr__(self, key, tuple(getattr(self, key)))
         if not (isinstance(self.overrides, tuple) and all(isinstance(o, Override) for o in self.overrides)):
-            raise RecipeError(
-                f"recipe key 'overrides': expected a list of Override, received {self.overrides!r}"
-            )
+            raise RecipeError(f"recipe key 'overrides': expected a list of Override, received {self.overrides!r}")
         _check_fields(self)
 
     def settings_for(self, node_name: str, op: str) -> Settings:
@@ -184,17 +176,13 @@ class Recipe:
         try:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise RecipeError(
-                f"a recipe must be a TOML file, but this one cannot be parsed: {error}"
-            ) from error
+            raise RecipeError(f"a recipe must be a TOML file, but this one cannot be parsed: {error}") from error
         known = {f.name for f in fields(cls)} - {"overrides"} | {"override"}
         _refuse_unknown(table, known)
         overrides = table.pop("override", [])
         if not (isinstance(overrides, list) and all(isinstance(entry, dict) for entry in overrides)):
             raise RecipeError(f"recipe key 'override': expected [[override]] tables, received {overrides!r}")
-        return cls(
-            **table, overrides=tuple(_override(entry, i) for i, entry in enumerate(overrides, start=1))
-        )
+        return cls(**table, overrides=tuple(_override(entry, i) for i, entry in enumerate(overrides, start=1)))
 
     def to_toml(self) -> str:
         """The recipe as TOML, every setting spelled out; `from_toml` gives the same recipe back."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,6 +17,7 @@ __all__ = ["REPORT_FILE", "Fidelity", "Report", "Speed", "StepRecord", "read_rep
 
 REPORT_FILE = "assets.extra/eightfold.json"
 _FORMAT = 1
+_TEXTS = ("float_text", "dynamic_text", "int8_text")
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,25 @@ class Report:
         return result
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=1) + "\n"
+        """The report as it is stored: all in the open but the texts of the blocks, which are packed as one string.
+
+        Unpacked they would be the larger part of the report, and a percent of a small model.
+        """
+        values = self.to_dict()
+        texts = [[step.pop(key) for key in _TEXTS] for step in values["steps"]]
+        values["blocks"] = base64.b64encode(zlib.compress(json.dumps(texts).encode(), 9)).decode()
+        return json.dumps(values, indent=1) + "\n"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Report:
-        """The report that `to_dict` wrote."""
-        known = {key: value for key, value in values.items() if key not in ("format", "counts")}
+        """The report that `to_dict` or `to_json` wrote."""
+        known = {key: value for key, value in values.items() if key not in ("format", "counts", "blocks")}
+        if "blocks" in values:
+            texts = json.loads(zlib.decompress(base64.b64decode(values["blocks"])))
+            known["steps"] = [
+                {**step, **dict(zip(_TEXTS, text, strict=True))}
+                for step, text in zip(known["steps"], texts, strict=True)
+            ]
         known["steps"] = tuple(StepRecord(**{**s, "nodes": tuple(s["nodes"])}) for s in known["steps"])
         known["refusals"] = tuple(tuple(refusal) for refusal in known["refusals"])
         known["fidelity"] = Fidelity(**known["fidelity"]) if known["fidelity"] else None
@@ -138,9 +154,7 @@ def read_report(path: str | Path) -> Report:
     try:
         values = json.loads(file.read_text())
         if values["format"] != _FORMAT:
-            raise ModelError(
-                f"{file} has format {values['format']}, expected {_FORMAT}: another eightfold wrote it"
-            )
+            raise ModelError(f"{file} has format {values['format']}, expected {_FORMAT}: another eightfold wrote it")
         return Report.from_dict(values)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise ModelError(f"{file} is damaged: {error}") from error

@@ -107,9 +107,7 @@ def written_beside(target: Path, overwrite: bool) -> Iterator[Path]:
         OutputError: the target is there and must not be replaced, or its folder cannot be written to.
     """
     if target.exists() and not overwrite:
-        raise OutputError(
-            f"{target} is there already; choose another place or allow overwriting (--overwrite)"
-        )
+        raise OutputError(f"{target} is there already; choose another place or allow overwriting (--overwrite)")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

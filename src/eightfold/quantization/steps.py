@@ -44,16 +44,12 @@ def plan(model: Model, recipe: Recipe | None = None) -> Plan:
     """
     chosen = make_plan(model, infer(model.graph), recipe or Recipe())
     chosen = _without(chosen, _unseen(model), f"only other signatures than {model.default.name!r} compute it")
-    return _without(
-        chosen, sometimes_run(model.graph), "it is in a loop or branch, where no range can be observed"
-    )
+    return _without(chosen, sometimes_run(model.graph), "it is in a loop or branch, where no range can be observed")
 
 
 def _without(plan: Plan, nodes: set[str], reason: str) -> Plan:
     """The plan without the steps that hold or read one of the nodes."""
-    names = [
-        step.name for step in plan.steps if nodes & {*step.match.nodes, *(ref.node for ref, _ in step.reads)}
-    ]
+    names = [step.name for step in plan.steps if nodes & {*step.match.nodes, *(ref.node for ref, _ in step.reads)}]
     return plan.without(*names, reason=reason) if names else plan
 
 
@@ -87,9 +83,7 @@ def lower(model: Model, plan: Plan, ranges: Mapping[Ref, Range] | None = None) -
     else:
         missing = [str(ref) for ref in plan.tensors if ref not in ranges]
         if missing:
-            raise DataError(
-                f"the ranges lack {missing[0]} and {len(missing) - 1} more; calibrate with this plan"
-            )
+            raise DataError(f"the ranges lack {missing[0]} and {len(missing) - 1} more; calibrate with this plan")
         written = lower_plan(model, plan, ranges, weight_bits=bits)
     report = summarize(model, written, plan, dynamic=ranges is None, weight_bits=bits)
     return Quantized(written, model, plan, ranges, report)
@@ -133,16 +127,14 @@ def quantize(
     require_int8_kernels()
     recipe = recipe or Recipe()
     if data is None and not dynamic:
-        raise DataError(
-            "calibration needs data: a sample of the model's real input; or ask for dynamic ranges"
-        )
+        raise DataError("calibration needs data: a sample of the model's real input; or ask for dynamic ranges")
     tell = progress or (lambda *_: None)
     exported = export(model, inputs=inputs, outputs=outputs, progress=progress)
     chosen = plan(exported, recipe)
     if data is None:
         return lower(exported, chosen)
     dataset = open_data(exported, data, samples=samples, batch_size=batch_size, preprocess=preprocess)
-    used, held, separate = _divided(dataset)
+    used, held, count, separate = _divided(dataset)
     ranges = None if dynamic else calibrate(exported, chosen, used, batch_size=batch_size, progress=progress)
     if verify:
         verifier = Verifier(exported, held, separate, dataset.batch_size)
@@ -151,22 +143,22 @@ def quantize(
         result = lower(exported, chosen, ranges)
     report = replace(
         result.report,
-        calibration_samples=0 if dynamic else used.size or 0,
+        calibration_samples=0 if dynamic else count,
         notes=(*result.report.notes, *dataset.notes),
     )
     return replace(result, report=report)
 
 
-def _divided(dataset: Dataset) -> tuple[Dataset, Dataset, bool]:
-    """What to calibrate with, what to verify with, and whether the two are disjoint."""
+def _divided(dataset: Dataset) -> tuple[Dataset, Dataset, int, bool]:
+    """What to calibrate with, what to verify with, how many examples the first has, and whether the two are disjoint."""
     size = dataset.size if dataset.size is not None else sum(batch.size for batch in dataset)
     holdout = min(_HELD_BACK, size // 5)
     if dataset.exact:  # both parts need full batches
         holdout = max(holdout // dataset.batch_size, 1) * dataset.batch_size
     if holdout == 0 or (dataset.exact and size < 2 * dataset.batch_size):
-        return dataset, dataset, False
+        return dataset, dataset, size, False
     rest, held = dataset.split(holdout)
-    return rest, held, True
+    return rest, held, size - holdout if rest.size is None else rest.size, True
 
 
 def _verified(

@@ -35,8 +35,7 @@ def summarize(
         mode="dynamic" if dynamic else "calibrated",
         recipe=asdict(plan.recipe),
         steps=tuple(
-            StepRecord(step.name, step.rewrite.name, step.rewrite.int8_op, step.match.nodes)
-            for step in plan.steps
+            StepRecord(step.name, step.rewrite.name, step.rewrite.int8_op, step.match.nodes) for step in plan.steps
         ),
         refusals=tuple((refusal.node, refusal.op, refusal.reason) for refusal in plan.refusals),
         regions=tuple(len(region) for region in plan.regions),

@@ -160,9 +160,7 @@ def _joined(batches: Sequence[Sequence[Array]]) -> list[Array]:
     joined = []
     for values in zip(*batches, strict=True):
         shapes = {value.shape[1:] for value in values}
-        parts = (
-            list(values) if len(shapes) == 1 and values[0].ndim else [value.reshape(-1) for value in values]
-        )
+        parts = list(values) if len(shapes) == 1 and values[0].ndim else [value.reshape(-1) for value in values]
         joined.append(np.concatenate(parts))
     return joined
 

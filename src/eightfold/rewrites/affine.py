@@ -76,11 +76,7 @@ def _per_channel(match: Match, facts: Facts) -> str | None:
         value = match.get(name)
         if value is None:
             continue
-        if (
-            value.ndim > 4
-            or value.size not in (1, shape[3])
-            or (value.size > 1 and value.shape[-1] != value.size)
-        ):
+        if value.ndim > 4 or value.size not in (1, shape[3]) or (value.size > 1 and value.shape[-1] != value.size):
             return f"the constant of shape {value.shape} is not one number a channel"
     if facts.shape(match.refs["x"])[1:] != shape[1:]:
         return "a constant broadcasts the tensor to a larger shape"

@@ -76,9 +76,7 @@ class Builder:
 
     # --- plain nodes ------------------------------------------------------------------------------------------
 
-    def add(
-        self, op: str, name: str, inputs: Iterable[Ref] = (), attrs: Mapping[str, Attr] | None = None
-    ) -> Ref:
+    def add(self, op: str, name: str, inputs: Iterable[Ref] = (), attrs: Mapping[str, Attr] | None = None) -> Ref:
         """Writes a node under a name made unique; returns its first output."""
         node = Node(self._unique(name), op, tuple(inputs), dict(attrs or {}))
         self._nodes[node.name] = node

@@ -68,11 +68,9 @@ def same_shape(*names: str) -> Condition:
         refs: list[Ref] = [match.root, *(match.refs[name] for name in names)]
         shapes = [facts.shape(ref) for ref in refs]
         known = all(shape.known_rank for shape in shapes)
-        if known and all(shape[1:] == shapes[0][1:] and len(shape) == 4 for shape in shapes):
-            if (
-                len({shape[0] == 1 for shape in shapes}) == 1
-            ):  # a single image would be added to each of a batch
-                return None
+        equal = known and all(shape[1:] == shapes[0][1:] and len(shape) == 4 for shape in shapes)
+        if equal and len({shape[0] == 1 for shape in shapes}) == 1:  # a single image would be added to each of a batch
+            return None
         return f"it adds shapes {', '.join(str(tuple(s)) if s.known_rank else '?' for s in shapes[1:])}"
 
     return condition
@@ -92,6 +90,4 @@ def zero_floor(match: Match, facts: Facts) -> str | None:
     if floor is not None and np.any(floor != 0):
         return f"it clips below at {float(floor.min())}, expected 0"
     cap = match.get("cap")
-    return (
-        "it clips above at a different value for each channel" if cap is not None and cap.size > 1 else None
-    )
+    return "it clips above at a different value for each channel" if cap is not None and cap.size > 1 else None

@@ -66,16 +66,15 @@ def fused_conv(
     fused: list[bytes] = [b"BiasAdd"]
     device = [x.ref, b.const(f"{name}/weight", weight.codes, DType("qint8"))]
     device.append(b.const(f"{name}/bias", total.astype(np.float32)))
-    host = [*b.kernel_range(x.encoding), *b.bounds(-weight.limit, weight.limit)]
+    no_limit = np.zeros_like(weight.limit)  # only the larger magnitude counts; zeros are one constant for all filters
+    host = [*b.kernel_range(x.encoding), *b.bounds(no_limit, weight.limit)]
     types = [x.encoding.dtype, DType("qint8"), _FLOAT]
     if summand is not None:
         fused.append(b"Sum")
         device.append(summand.ref)
         types.append(summand.encoding.dtype)
         host.extend(b.kernel_range(summand.encoding))
-    if (
-        relu or summand is not None
-    ):  # the kernel adds only before a Relu; at code 0 it is the saturation itself
+    if relu or summand is not None:  # the kernel adds only before a Relu; at code 0 it is the saturation itself
         fused.append(b"Relu")
     host.extend(b.kernel_range(out))
     attrs = {

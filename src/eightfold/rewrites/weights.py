@@ -45,9 +45,7 @@ class Weight:
         return sums
 
 
-def quantize_weight(
-    weight: Array, axes: tuple[int, ...], *, per_channel: bool = True, bits: int = 8
-) -> Weight:
+def quantize_weight(weight: Array, axes: tuple[int, ...], *, per_channel: bool = True, bits: int = 8) -> Weight:
     """Rounds a float weight to codes of -(2^(bits-1)-1) .. 2^(bits-1)-1.
 
     Args:

@@ -40,8 +40,9 @@ def with_assets(model: Model, folder: Path, assets: Iterable[meta_graph_pb2.Asse
         name = by_name.get(node.name) or by_path.get(_text(node)) if _is_text(node) else None
         if name is not None:
             contents[node.name] = (name, _content(folder / "assets" / name))
-            node = node.with_attrs(value=np.array(str(_copy(*contents[node.name])).encode(), object))
-        nodes.append(node)
+            nodes.append(node.with_attrs(value=np.array(str(_copy(*contents[node.name])).encode(), object)))
+        else:
+            nodes.append(node)
     return model.but(graph=model.graph.with_nodes(nodes), assets=contents) if contents else model
 
 

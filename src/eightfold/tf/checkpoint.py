@@ -32,9 +32,7 @@ def holds_values_only(path: Path) -> bool:
     return path.suffix == ".index" or Path(f"{path}.index").is_file()
 
 
-def read_checkpoint(
-    prefix: Path, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
-) -> Model:
+def read_checkpoint(prefix: Path, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> Model:
     """A checkpoint of TensorFlow 1, or of TensorFlow 2 saved with a meta graph.
 
     Raises:

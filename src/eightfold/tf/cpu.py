@@ -52,8 +52,7 @@ def require_int8_kernels() -> None:
     machine = platform.machine()
     if machine not in ("x86_64", "AMD64"):
         raise PlatformError(
-            f"TensorFlow has 8-bit kernels for x86-64 CPUs only, and this is {machine}; "
-            "quantize on an x86-64 machine"
+            f"TensorFlow has 8-bit kernels for x86-64 CPUs only, and this is {machine}; quantize on an x86-64 machine"
         )
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         raise PlatformError(
@@ -76,9 +75,7 @@ def _probe() -> str | None:
     codes = builder.coded_constant("x", np.full((1, 1, 1, 16), 0.5, np.float32), x)
     weight = quantize_weight(np.ones((1, 1, 16, 16), np.float32), (3,))
     out = Encoding(Code.UNSIGNED, 16.0)
-    result = builder.dequantized(
-        "y", fused_conv(builder, CONV, "conv", codes, weight, None, out, relu=True), out
-    )
+    result = builder.dequantized("y", fused_conv(builder, CONV, "conv", codes, weight, None, out, relu=True), out)
     try:
         with Runner(builder.graph()) as run:
             value = run([Ref(result.node)], {})[0]

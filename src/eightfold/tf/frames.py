@@ -32,7 +32,7 @@ def within_frames(graph: Graph) -> Graph:
             if graph[ref].op != "Const" or outer == inner:
                 continue
             for name in inner[len(outer) :]:
-                entry = _entry(graph[ref], inputs[position], enters[name])
+                entry = _entry(graph[ref], ref, enters[name])
                 nodes[entry.name] = entry
                 inputs[position] = entry.ref
         nodes[node.name] = node.but(inputs=tuple(inputs))
@@ -77,9 +77,7 @@ def sometimes_run(graph: Graph) -> set[str]:
     for node in graph:
         sources = [*(ref.node for ref in node.inputs), *node.control]
         around = max((depth.get(name, 0) for name in sources), default=0)
-        looping = any(
-            frames[name] for name in (node.name, *(ref.node for ref in node.inputs)) if name in frames
-        )
+        looping = any(frames[name] for name in (node.name, *(ref.node for ref in node.inputs)) if name in frames)
         step = 0 if looping else {"Switch": 1, "RefSwitch": 1, "Merge": -1, "RefMerge": -1}.get(node.op, 0)
         depth[node.name] = around + step
     return {name for name in depth if depth[name] > 0 or frames[name]}

@@ -54,9 +54,7 @@ def freeze(session: Any, signatures: Mapping[str, Signature], origin: str, init:
     init = tuple(init) if _has_tables(graph_def) else ()
     _refuse_too_large(graph_def, {*roots, *init}, origin)
     with quiet():
-        frozen = tf.compat.v1.graph_util.convert_variables_to_constants(
-            session, graph_def, sorted({*roots, *init})
-        )
+        frozen = tf.compat.v1.graph_util.convert_variables_to_constants(session, graph_def, sorted({*roots, *init}))
     graph, located = _with_outputs(*_with_inputs(from_graph_def(frozen), signatures))
     graph = inline_calls(graph)
     return Model(graph, located, origin, tuple(name for name in init if name in graph)).pruned()
@@ -66,8 +64,7 @@ def _refuse_too_large(graph_def: Any, roots: Iterable[str], origin: str) -> None
     """TensorFlow holds a graph in one protocol buffer, and these end at 2 GB."""
     needed = tf.compat.v1.graph_util.extract_sub_graph(graph_def, sorted(roots))
     size = needed.ByteSize() + sum(
-        tf.TensorShape(node.attr["shape"].shape).num_elements()
-        * tf.dtypes.as_dtype(node.attr["dtype"].type).size
+        tf.TensorShape(node.attr["shape"].shape).num_elements() * tf.dtypes.as_dtype(node.attr["dtype"].type).size
         for node in needed.node
         if node.op in VARIABLES and not node.attr["shape"].shape.unknown_rank
     )
@@ -92,9 +89,7 @@ def _with_inputs(graph: Graph, signatures: Mapping[str, Signature]) -> tuple[Gra
         attrs = {"dtype": spec.dtype, "shape": spec.shape}
         placed[moved[ref].node] = Node(moved[ref].node, "Placeholder", (), attrs)
     kept = [
-        node.but(inputs=tuple(moved.get(ref, ref) for ref in node.inputs))
-        for node in graph
-        if node.name not in placed
+        node.but(inputs=tuple(moved.get(ref, ref) for ref in node.inputs)) for node in graph if node.name not in placed
     ]
     located = {
         name: signature.but(
@@ -145,9 +140,7 @@ def signatures_of(
 
 def _spec(info: meta_graph_pb2.TensorInfo, graph: Any) -> TensorSpec:
     if info.WhichOneof("encoding") != "name":
-        raise ModelError(
-            "a signature with sparse or composite tensors is not supported; expected dense tensors"
-        )
+        raise ModelError("a signature with sparse or composite tensors is not supported; expected dense tensors")
     tensor = graph.get_tensor_by_name(info.name)
     shape = info.tensor_shape if info.HasField("tensor_shape") else tensor.shape.as_proto()
     return TensorSpec(as_ref(info.name), DType(tensor.dtype.name), shape_of(shape))
@@ -211,8 +204,6 @@ def _read_by(outputs: Iterable[Any], placeholders: Iterable[Any]) -> list[Any]:
 
 def _by_name(tensors: Iterable[Any]) -> dict[str, TensorSpec]:
     return {
-        tensor.op.name: TensorSpec(
-            as_ref(tensor.name), DType(tensor.dtype.name), shape_of(tensor.shape.as_proto())
-        )
+        tensor.op.name: TensorSpec(as_ref(tensor.name), DType(tensor.dtype.name), shape_of(tensor.shape.as_proto()))
         for tensor in tensors
     }

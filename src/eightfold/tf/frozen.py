@@ -22,9 +22,7 @@ from eightfold.tf.reasons import reason
 __all__ = ["read_frozen", "write_frozen"]
 
 
-def read_frozen(
-    path: Path, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
-) -> Model:
+def read_frozen(path: Path, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> Model:
     """A `.pb` or `.pbtxt` GraphDef without variables.
 
     Args:
@@ -37,9 +35,7 @@ def read_frozen(
     graph_def = _parse(path)
     unfrozen = next((n for n in graph_def.node if n.op in ("VariableV2", "VarHandleOp", "Variable")), None)
     if unfrozen is not None:
-        raise ModelError(
-            f"{path} is not frozen: {unfrozen.name!r} is a variable; give the SavedModel or checkpoint"
-        )
+        raise ModelError(f"{path} is not frozen: {unfrozen.name!r} is a variable; give the SavedModel or checkpoint")
     graph = tf.Graph()
     with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
         try:

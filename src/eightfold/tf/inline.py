@@ -129,9 +129,7 @@ class _Call:
         control = tuple(self.prefix + name for name in node.control if name not in self.body.arguments)
         if is_stateful(node.op):
             control += self.node.control
-        return node.but(
-            name=self.prefix + node.name, inputs=tuple(map(self.outer, node.inputs)), control=control
-        )
+        return node.but(name=self.prefix + node.name, inputs=tuple(map(self.outer, node.inputs)), control=control)
 
 
 def _rewired(node: Node, redirects: dict[Ref, Ref], ran: dict[str, tuple[str, ...]]) -> Node:

@@ -84,9 +84,7 @@ def _read_legacy(path: Path, reason: Exception) -> Any:
     try:
         import tf_keras
     except ImportError:
-        raise MissingExtraError(
-            "tf_keras", "keras2", f"reading {path}, which Keras 3 cannot load,"
-        ) from reason
+        raise MissingExtraError("tf_keras", "keras2", f"reading {path}, which Keras 3 cannot load,") from reason
     try:
         return tf_keras.models.load_model(path, compile=False)
     except _UNREADABLE as error:

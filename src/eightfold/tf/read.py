@@ -30,9 +30,7 @@ _EXPECTED = (
 )
 
 
-def read_model(
-    source: Any, *, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
-) -> Model:
+def read_model(source: Any, *, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> Model:
     """A frozen model with its signatures, from whatever the user has.
 
     Args:
@@ -64,13 +62,9 @@ def _read_path(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] 
     if prefix is not None:
         return read_checkpoint(prefix, inputs, outputs)
     if holds_values_only(path):
-        raise ModelError(
-            f"{path} is a checkpoint without a .meta file: it holds values and no graph; {_EXPECTED}"
-        )
+        raise ModelError(f"{path} is a checkpoint without a .meta file: it holds values and no graph; {_EXPECTED}")
     if not path.exists():
         raise ModelError(f"there is no model at {path}; {_EXPECTED}")
     if path.is_dir():
-        raise ModelError(
-            f"the folder {path} holds no saved_model.pb and no checkpoint with a .meta file; {_EXPECTED}"
-        )
+        raise ModelError(f"the folder {path} holds no saved_model.pb and no checkpoint with a .meta file; {_EXPECTED}")
     raise ModelError(f"{path} is not a model file that eightfold knows (suffix {path.suffix!r}); {_EXPECTED}")

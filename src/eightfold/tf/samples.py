@@ -31,9 +31,7 @@ def random_feeds(signature: Signature, seed: int = 0, batch: int = 2, guess: int
 
 def _values(spec: TensorSpec, random: np.random.Generator, batch: int, size: int) -> Array:
     dims = spec.shape if spec.shape.known_rank else (None,)
-    shape = [
-        batch if axis == 0 and dim is None else size if dim is None else dim for axis, dim in enumerate(dims)
-    ]
+    shape = [batch if axis == 0 and dim is None else size if dim is None else dim for axis, dim in enumerate(dims)]
     kind = str(spec.dtype)
     if kind == "string":
         return np.full(shape, b"", object)

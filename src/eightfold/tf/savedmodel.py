@@ -59,9 +59,7 @@ def _only_tags(path: Path) -> tuple[str, ...]:
     try:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
     except DecodeError as error:
-        raise ModelError(
-            f"{path / 'saved_model.pb'} is damaged: it is not a SavedModel protocol buffer"
-        ) from error
+        raise ModelError(f"{path / 'saved_model.pb'} is damaged: it is not a SavedModel protocol buffer") from error
     found = [tuple(meta.meta_info_def.tags) for meta in proto.meta_graphs]
     if not found:
         raise ModelError(f"{path / 'saved_model.pb'} holds no graph")
@@ -73,9 +71,7 @@ def _init_ops(meta_graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
     if INIT_SIGNATURE in meta_graph.signature_def:
         names = [info.name for info in meta_graph.signature_def[INIT_SIGNATURE].outputs.values()]
     for key in ("saved_model_main_op", "legacy_init_op", "table_initializer"):
-        names.extend(
-            meta_graph.collection_def[key].node_list.value if key in meta_graph.collection_def else ()
-        )
+        names.extend(meta_graph.collection_def[key].node_list.value if key in meta_graph.collection_def else ())
     return list(dict.fromkeys(name.partition(":")[0] for name in names))
 
 

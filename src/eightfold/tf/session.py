@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from eightfold.graph.model import Model
 from eightfold.tf.graphdef import shape_of, to_graph_def
 from eightfold.tf.reasons import reason
 
-__all__ = ["Runner", "TensorInfo", "evaluate", "infer", "import_graph"]
+__all__ = ["Runner", "TensorInfo", "evaluate", "import_graph", "infer"]
 
 TensorInfo = tuple[DType, Any]
 """A tensor's dtype and `Shape`."""
@@ -30,9 +31,7 @@ def import_graph(graph: Graph) -> Any:
         try:
             tf.import_graph_def(to_graph_def(graph), name="")
         except (ValueError, tf.errors.OpError) as error:
-            raise ModelError(
-                f"TensorFlow {tf.__version__} does not accept the graph: {reason(error)}"
-            ) from error
+            raise ModelError(f"TensorFlow {tf.__version__} does not accept the graph: {reason(error)}") from error
     return result
 
 
@@ -43,12 +42,14 @@ class Runner:
         graph: what to run.
         init: nodes to run once first.
         intra, inter: op threads; 0 leaves the choice to TensorFlow.
+        optimize: whether TensorFlow may rewrite the graph first, which takes it several copies of the weights.
     """
 
-    def __init__(self, graph: Graph, init: Sequence[str] = (), *, intra: int = 0, inter: int = 0) -> None:
-        config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter
-        )
+    def __init__(
+        self, graph: Graph, init: Sequence[str] = (), *, intra: int = 0, inter: int = 0, optimize: bool = True
+    ) -> None:
+        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
+        config.graph_options.rewrite_options.disable_meta_optimizer = not optimize
         self._graph = import_graph(graph)
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         self._callables: dict[tuple[tuple[Ref, ...], tuple[Ref, ...]], Any] = {}
@@ -56,8 +57,8 @@ class Runner:
             self._session.run(list(init))
 
     @classmethod
-    def of(cls, model: Model, *, intra: int = 0, inter: int = 0) -> Runner:
-        return cls(model.graph, model.init, intra=intra, inter=inter)
+    def of(cls, model: Model, *, intra: int = 0, inter: int = 0, optimize: bool = True) -> Runner:
+        return cls(model.graph, model.init, intra=intra, inter=inter, optimize=optimize)
 
     def __call__(self, fetches: Sequence[Ref], feeds: Mapping[Ref, Array]) -> list[Array]:
         key = (tuple(fetches), tuple(feeds))
@@ -69,7 +70,11 @@ class Runner:
         return results
 
     def close(self) -> None:
+        """Frees the session and the graph at once: they hold the weights, and each other."""
         self._session.close()
+        self._callables.clear()
+        del self._session, self._graph
+        gc.collect()
 
     def __enter__(self) -> Runner:
         return self

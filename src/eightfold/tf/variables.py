@@ -38,11 +38,7 @@ def freezable(session: Any) -> graph_pb2.GraphDef:
 
 
 def _freeze_strings(session: Any, graph_def: graph_pb2.GraphDef) -> None:
-    strings = {
-        n.name
-        for n in graph_def.node
-        if n.op == "VarHandleOp" and n.attr["dtype"].type == types_pb2.DT_STRING
-    }
+    strings = {n.name for n in graph_def.node if n.op == "VarHandleOp" and n.attr["dtype"].type == types_pb2.DT_STRING}
     for node in graph_def.node:
         if node.op == "ReadVariableOp" and node.input[0] in strings:
             with session.graph.as_default():

@@ -83,9 +83,7 @@ def _spread(node: Node, x: Array, bound: Array) -> Array:
 
 def _check_scaled(node: Node, held_as: np.dtype[np.generic], lo: Array) -> None:
     if held_as == np.uint8 and np.any(lo < 0):
-        raise ModelError(
-            f"node {node.name!r}: SCALED quint8 needs a range that starts at 0, received {lo.min()}"
-        )
+        raise ModelError(f"node {node.name!r}: SCALED quint8 needs a range that starts at 0, received {lo.min()}")
     if held_as == np.int8 and not node.attrs.get("narrow_range", False):
         raise ModelError(
             f"node {node.name!r}: SCALED qint8 needs narrow_range; without it TensorFlow's kernels disagree"

@@ -154,9 +154,7 @@ _LEGACY = "QuantizedMatMulWithBiasAnd"
 
 
 @computes(f"{_LEGACY}Dequantize", f"{_LEGACY}Requantize", f"{_LEGACY}ReluAndRequantize")
-def _legacy_matmul(
-    node: Node, x: Array, weight: Array, bias: Array, *rest: Array
-) -> Array | tuple[Array, ...]:
+def _legacy_matmul(node: Node, x: Array, weight: Array, bias: Array, *rest: Array) -> Array | tuple[Array, ...]:
     """Those of TensorFlow 2.16: one range for the whole weight, a quint8 input, input mode SCALED."""
     *ranges, lo, hi = rest
     if node.attrs.get("input_quant_mode", b"MIN_FIRST") != b"SCALED" or x.dtype != np.uint8:
@@ -175,7 +173,5 @@ def _float_bias(bias: Array, ranges: list[Array]) -> Array:
     """A qint32 bias counts in units of input step · weight step."""
     if bias.dtype != np.int32:
         return bias
-    steps = scaled_step(ranges[0], ranges[1], np.dtype(np.uint8)) * scaled_step(
-        ranges[2], ranges[3], np.dtype(np.int8)
-    )
+    steps = scaled_step(ranges[0], ranges[1], np.dtype(np.uint8)) * scaled_step(ranges[2], ranges[3], np.dtype(np.int8))
     return np.asarray(bias * steps)

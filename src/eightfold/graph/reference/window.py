@@ -55,8 +55,7 @@ class Window:
         """
         padded = np.pad(x, ((0, 0), *self.pads(*x.shape[1:3]), (0, 0)), constant_values=fill)
         spans = [
-            (padded.shape[axis + 1] - self._reach(axis)) // self.stride[axis] * self.stride[axis] + 1
-            for axis in (0, 1)
+            (padded.shape[axis + 1] - self._reach(axis)) // self.stride[axis] * self.stride[axis] + 1 for axis in (0, 1)
         ]
         for i in range(self.size[0]):
             for j in range(self.size[1]):
@@ -74,9 +73,7 @@ def window_of(node: Node, size: Pair) -> Window:
     """
     layout = node.attrs.get("data_format", b"NHWC")
     if layout != b"NHWC":
-        raise ModelError(
-            f"node {node.name!r}: the NumPy reference knows NHWC only, received {layout.decode()}"
-        )
+        raise ModelError(f"node {node.name!r}: the NumPy reference knows NHWC only, received {layout.decode()}")
     strides = node.attrs["strides"]
     if strides[0] != 1 or strides[3] != 1:
         raise ModelError(f"node {node.name!r} strides over batch or channels: {strides}")

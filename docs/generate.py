@@ -1,0 +1,255 @@
+"""Writes the generated parts of docs/reference: python docs/generate.py [--check]
+
+A page is written by hand but for what stands between `<!-- generated:NAME -->` and `<!-- /generated -->`. That comes
+from the program itself: the help screens, the table of rewrites, the recipe's rules, the docstrings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import eightfold
+from eightfold.graph.encoding import Code
+from eightfold.graph.pattern import Match, matches
+from eightfold.quantization.recipe import Override, Recipe
+from eightfold.quantization.recipe_rules import RULES
+from eightfold.quantization.report import Fidelity, Report, Speed, StepRecord
+from eightfold.rewrites import REWRITES, conditions
+from eightfold.rewrites.activations import clipped
+from eightfold.rewrites.rewrite import Rewrite
+
+__all__ = ["PARTS", "pages", "renewed"]
+
+REFERENCE = Path(__file__).parent / "reference"
+_MARKED = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+_SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
+_HELP = "import sys; sys.argv[0] = 'eightfold'; from eightfold.cli.app import main; main()"
+_COMMANDS = ("", "quantize", "evaluate", "benchmark", "explain")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is out of date")
+    check = parser.parse_args().check
+    for page in pages():
+        before = page.read_text(encoding="utf-8")
+        after = renewed(before)
+        if after != before and check:
+            raise SystemExit(f"{page.name} is out of date: run python docs/generate.py")
+        page.write_text(after, encoding="utf-8")
+
+
+def pages() -> list[Path]:
+    """The pages that have generated parts."""
+    return [page for page in sorted(REFERENCE.glob("*.md")) if "<!-- generated:" in page.read_text(encoding="utf-8")]
+
+
+def renewed(text: str) -> str:
+    """A page with its generated parts written anew."""
+    return _MARKED.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]().strip()}\n\n{found[3]}", text)
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    top = list(headings)
+    lines = [top, ["---"] * len(top), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+# --- the command line ---------------------------------------------------------------------------------------------
+
+
+def command_line() -> str:
+    """The help screens, as a terminal of 100 columns shows them."""
+    return "\n\n".join(f"## eightfold {name}".rstrip() + f"\n\n```text\n{_help(name)}\n```" for name in _COMMANDS)
+
+
+def _help(command: str) -> str:
+    words = [sys.executable, "-c", _HELP, *command.split(), "--help"]
+    environment = {"COLUMNS": "100", "PYTHONIOENCODING": "utf-8", "PYTHONPATH": ":".join(sys.path), "TERM": "dumb"}
+    shown = subprocess.run(words, capture_output=True, check=True, env=environment, encoding="utf-8").stdout
+    return "\n".join(line.rstrip() for line in shown.strip("\n").splitlines()).strip("\n")
+
+
+# --- the rewrites -------------------------------------------------------------------------------------------------
+
+
+def rewrites() -> str:
+    """One line a rewrite."""
+    headings = ("name", "replaces", "8-bit op", "reads", "gives", "role", "TensorFlow")
+    return table(headings, map(_rewrite, REWRITES))
+
+
+def _rewrite(rewrite: Rewrite) -> tuple[str, ...]:
+    found = _example_match(rewrite)
+    reads = dict.fromkeys(_codings(code) for _, code in rewrite.reads(found))
+    gives = "as read" if rewrite.same_scale else _codings(rewrite.gives(found))
+    since = "{}.{}".format(*rewrite.tensorflow)
+    name, replaced, op = (f"`{text}`" for text in (rewrite.name, formula(rewrite.pattern), rewrite.int8_op))
+    return name, replaced, op, "; ".join(reads), gives, rewrite.role, since
+
+
+def _example_match(rewrite: Rewrite) -> Match:
+    graph = rewrite.example().graph
+    found = (m for node in reversed(list(graph)) for m in matches(graph, rewrite.pattern, node))
+    return next(m for m in found if isinstance(m, Match))
+
+
+def _codings(code: Code) -> str:
+    if code == Code.ANY:
+        return "any"
+    return ", ".join(one.name.lower() for one in (Code.UNSIGNED, Code.OFFSET, Code.SIGNED) if one & code) or "float"
+
+
+def formula(pattern: Any) -> str:
+    """A pattern as the formula reads; `Clip` for what the kernels clip for nothing, `Op?` for what may be missing."""
+    if hasattr(pattern, "constant"):
+        return str(pattern.name)
+    if hasattr(pattern, "ops"):
+        inputs = ", ".join(map(formula, pattern.inputs)) or "..."
+        return f"{'/'.join(sorted(pattern.ops))}({inputs})"
+    first, *others = pattern.options
+    if pattern == clipped(first.inputs[0]):
+        return f"Clip({formula(first.inputs[0])})"
+    if others == [first.inputs[0]]:
+        return formula(first).replace("(", "?(", 1)
+    return " or ".join(map(formula, pattern.options))
+
+
+def rewrite_conditions() -> str:
+    """What must hold, and for which rewrites."""
+    wanted: dict[str, tuple[str, list[str]]] = {}
+    for rewrite in REWRITES:
+        for condition in rewrite.when:
+            name = condition.__qualname__.partition(".")[0]
+            said = (condition.__doc__ or getattr(conditions, name, condition).__doc__ or "").partition("\n")[0]
+            wanted.setdefault(name, (said, []))[1].append(f"`{rewrite.name}`")
+    rows = ((f"`{name}`", said, _all_but(users)) for name, (said, users) in wanted.items())
+    return table(("condition", "why", "asked of"), rows)
+
+
+def _all_but(users: list[str]) -> str:
+    return ", ".join(dict.fromkeys(users))
+
+
+# --- recipe, report, Python ---------------------------------------------------------------------------------------
+
+
+def recipe_keys() -> str:
+    """The keys at the top of a recipe."""
+    return _keys(Recipe, skipped={"overrides"})
+
+
+def override_keys() -> str:
+    """The keys of an [[override]]."""
+    return _keys(Override)
+
+
+def _keys(kind: Any, skipped: Iterable[str] = ()) -> str:
+    said = _members(kind, "Args")
+    rows = (
+        (f"`{f.name}`", RULES[f.name].expected, _default(f.default), said[f.name])
+        for f in fields(kind)
+        if f.name not in skipped
+    )
+    return table(("key", "accepts", "default", "meaning"), rows)
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return f"`{list(value)}`" if isinstance(value, tuple) else f"`{str(value).lower()}`"
+
+
+def report_keys() -> str:
+    """The keys of the JSON file, with the attributes of what is nested in it."""
+    parts = []
+    for title, kind in (("", Report), ("steps", StepRecord), ("fidelity", Fidelity), ("speed", Speed)):
+        said = _members(kind, "Attributes")
+        rows = ((f"`{f.name}`", f"`{f.type}`", said.get(f.name, "")) for f in fields(kind))
+        about = f"### `{title}`\n\n{_first_line(kind)}\n\n" if title else ""
+        parts.append(about + table(("key", "type", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
+def _members(kind: Any, section: str) -> dict[str, str]:
+    """What a docstring says of each name in a section; one entry may be of several names."""
+    found = {name: body for name, body in _SECTION.findall(inspect.getdoc(kind) + "\n")}
+    said = {}
+    for entry in re.split(r"\n(?=    \w)", found.get(section, "").rstrip()):
+        names, _, meaning = " ".join(entry.split()).partition(": ")
+        said.update(dict.fromkeys(names.split(", "), meaning))
+    return said
+
+
+def _first_line(value: Any) -> str:
+    return (inspect.getdoc(value) or "").partition("\n")[0]
+
+
+def python() -> str:
+    """The public names, from their docstrings."""
+    return "\n\n".join(_described(name, getattr(eightfold, name)) for name in sorted(eightfold.__all__))
+
+
+def _described(name: str, value: Any) -> str:
+    text = f"## {name}\n\n{_signature(f'eightfold.{name}', value)}\n\n{_prose(value)}"
+    return "\n\n".join([text, *_described_members(name, value)]) if inspect.isclass(value) else text
+
+
+def _described_members(owner: str, kind: type) -> Iterator[str]:
+    for name, member in vars(kind).items():
+        target = member.func if hasattr(member, "func") else getattr(member, "__func__", member)
+        shown = not name.startswith("_") or name == "__call__"
+        if not shown or not inspect.getdoc(target) or not (callable(target) or isinstance(target, property)):
+            continue
+        is_method = inspect.isfunction(target) and not hasattr(member, "func")
+        heading = _signature(f"{owner}.{name}", target) if is_method else ""
+        yield "\n\n".join(part for part in (f"### {owner}.{name}", heading, _prose(target)) if part)
+
+
+def _signature(name: str, value: Any) -> str:
+    signature = inspect.signature(value)
+    shown = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    text = f"{name}{signature.replace(parameters=shown)}"
+    text = re.sub(r"'([^']*)'(?=[,)=\n]| =|$)", r"\1", text)
+    if len(text) > 100:
+        inner = ",\n    ".join(str(p).replace("'", "") for p in shown)
+        text = f"{name}(\n    {inner},\n)"
+    return f"```python\n{text}\n```"
+
+
+def _prose(value: Any) -> str:
+    """A docstring as Markdown: sections in bold, their entries as lists."""
+
+    def section(found: re.Match[str]) -> str:
+        entries = [" ".join(entry.split()) for entry in re.split(r"\n(?=    \S)", found[2].rstrip())]
+        listed = "\n".join(f"- {_named(entry)}" for entry in entries if entry)
+        return f"**{found[1]}**\n\n{listed if found[1] != 'Returns' else entries[0]}\n"
+
+    return _SECTION.sub(section, (inspect.getdoc(value) or "") + "\n").strip()
+
+
+def _named(entry: str) -> str:
+    return re.sub(r"^([\w, ]+): ", lambda found: f"`{found[1]}`: ", entry)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "cli": command_line,
+    "rewrites": rewrites,
+    "conditions": rewrite_conditions,
+    "recipe": recipe_keys,
+    "override": override_keys,
+    "report": report_keys,
+    "python": python,
+}
+
+if __name__ == "__main__":
+    main()
