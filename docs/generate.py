@@ -1,18 +1,20 @@
-"""Writes the generated parts of docs/reference: python docs/generate.py [--check]
+"""Writes the generated parts of README.md and docs/reference: python docs/generate.py [--check]
 
 A page is written by hand but for what stands between `<!-- generated:NAME -->` and `<!-- /generated -->`. That comes
-from the program itself: the help screens, the table of rewrites, the recipe's rules, the docstrings.
+from the program itself (the help screens, the table of rewrites, the recipe's rules, the docstrings) and from recorded
+results.
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,8 @@ from eightfold.rewrites.rewrite import Rewrite
 
 __all__ = ["PARTS", "pages", "renewed"]
 
-REFERENCE = Path(__file__).parent / "reference"
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 _MARKED = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
 _HELP = "import sys; sys.argv[0] = 'eightfold'; from eightfold.cli.app import main; main()"
@@ -49,7 +52,8 @@ def main() -> None:
 
 def pages() -> list[Path]:
     """The pages that have generated parts."""
-    return [page for page in sorted(REFERENCE.glob("*.md")) if "<!-- generated:" in page.read_text(encoding="utf-8")]
+    written = (ROOT / "README.md", *sorted((HERE / "reference").glob("*.md")))
+    return [page for page in written if "<!-- generated:" in page.read_text(encoding="utf-8")]
 
 
 def renewed(text: str) -> str:
@@ -132,12 +136,21 @@ def rewrite_conditions() -> str:
             name = condition.__qualname__.partition(".")[0]
             said = (condition.__doc__ or getattr(conditions, name, condition).__doc__ or "").partition("\n")[0]
             wanted.setdefault(name, (said, []))[1].append(f"`{rewrite.name}`")
-    rows = ((f"`{name}`", said, _all_but(users)) for name, (said, users) in wanted.items())
+    rows = ((f"`{name}`", said, ", ".join(dict.fromkeys(users))) for name, (said, users) in wanted.items())
     return table(("condition", "why", "asked of"), rows)
 
 
-def _all_but(users: list[str]) -> str:
-    return ", ".join(dict.fromkeys(users))
+def accuracy() -> str:
+    """The recorded results of benchmarks/cifar.py."""
+    lines = (ROOT / "benchmarks" / "results" / "cifar.jsonl").read_text(encoding="utf-8").splitlines()
+    results = [json.loads(line) for line in lines]
+    rows = (
+        (r["net"], f"{r['fp32_top1']:.1%}", f"{r['int8_top1']:.1%}", f"{r['agreement']:.1%}", f"{r['sqnr_db']:.1f} dB")
+        for r in results
+    )
+    headings = ("network", "top-1 float", "top-1 int8", "same answer", "signal to noise of the scores")
+    contexts = dict.fromkeys(f"{r['examples']} pictures; {r['machine']}; `{r['command']}`" for r in results)
+    return f"{table(headings, rows)}\n\n{'; '.join(contexts)}."
 
 
 # --- recipe, report, Python ---------------------------------------------------------------------------------------
@@ -182,7 +195,7 @@ def report_keys() -> str:
 
 def _members(kind: Any, section: str) -> dict[str, str]:
     """What a docstring says of each name in a section; one entry may be of several names."""
-    found = {name: body for name, body in _SECTION.findall(inspect.getdoc(kind) + "\n")}
+    found = dict(_SECTION.findall(inspect.getdoc(kind) + "\n"))
     said = {}
     for entry in re.split(r"\n(?=    \w)", found.get(section, "").rstrip()):
         names, _, meaning = " ".join(entry.split()).partition(": ")
@@ -218,12 +231,28 @@ def _described_members(owner: str, kind: type) -> Iterator[str]:
 def _signature(name: str, value: Any) -> str:
     signature = inspect.signature(value)
     shown = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
-    text = f"{name}{signature.replace(parameters=shown)}"
-    text = re.sub(r"'([^']*)'(?=[,)=\n]| =|$)", r"\1", text)
+    parts = [_parameter(p) for p in shown]
+    keyword = next((i for i, p in enumerate(shown) if p.kind is p.KEYWORD_ONLY), None)
+    if keyword is not None and not any(p.kind is p.VAR_POSITIONAL for p in shown):
+        parts.insert(keyword, "*")
+    result = "" if signature.return_annotation in (signature.empty, None, "None") else _returned(signature)
+    text = f"{name}({', '.join(parts)}){result}"
     if len(text) > 100:
-        inner = ",\n    ".join(str(p).replace("'", "") for p in shown)
-        text = f"{name}(\n    {inner},\n)"
+        text = f"{name}(\n    " + ",\n    ".join(parts) + f",\n){result}"
     return f"```python\n{text}\n```"
+
+
+def _returned(signature: inspect.Signature) -> str:
+    return f" -> {signature.return_annotation}"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    default = parameter.default
+    if default is parameter.empty:
+        return f"{stars}{parameter.name}: {parameter.annotation}"
+    shown = "..." if "factory" in repr(default) else repr(default)
+    return f"{parameter.name}: {parameter.annotation} = {shown}"
 
 
 def _prose(value: Any) -> str:
@@ -232,9 +261,9 @@ def _prose(value: Any) -> str:
     def section(found: re.Match[str]) -> str:
         entries = [" ".join(entry.split()) for entry in re.split(r"\n(?=    \S)", found[2].rstrip())]
         listed = "\n".join(f"- {_named(entry)}" for entry in entries if entry)
-        return f"**{found[1]}**\n\n{listed if found[1] != 'Returns' else entries[0]}\n"
+        return f"**{found[1]}**\n\n{' '.join(entries) if found[1] == 'Returns' else listed}\n\n"
 
-    return _SECTION.sub(section, (inspect.getdoc(value) or "") + "\n").strip()
+    return re.sub(r"\n{3,}", "\n\n", _SECTION.sub(section, (inspect.getdoc(value) or "") + "\n")).strip()
 
 
 def _named(entry: str) -> str:
@@ -249,6 +278,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "override": override_keys,
     "report": report_keys,
     "python": python,
+    "accuracy": accuracy,
 }
 
 if __name__ == "__main__":

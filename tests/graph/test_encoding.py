@@ -9,7 +9,7 @@ from eightfold.graph.encoding import Code, Encoding, encoding_of
 from eightfold.graph.ranges import Range
 
 CODES = st.sampled_from([Code.UNSIGNED, Code.OFFSET, Code.SIGNED])
-BOUNDS = st.floats(-1e4, 1e4).map(np.float32).map(float)
+BOUNDS = st.floats(-1e4, 1e4).map(lambda x: float(np.float32(x)) if abs(x) > 1e-29 else 0.0)
 
 
 @st.composite
@@ -84,6 +84,8 @@ def test_what_the_kernels_are_told() -> None:
         (Range(0, 0), Code.UNSIGNED, Encoding(Code.UNSIGNED, 1.0)),
         (Range(0, 0), Code.SIGNED, Encoding(Code.SIGNED, 1.0)),
         (Range(0, 0), Code.OFFSET, Encoding(Code.OFFSET, 1.0)),
+        (Range(-1e-40, 1e-35), Code.OFFSET, Encoding(Code.OFFSET, 1.0)),  # no float32 step is that small
+        (Range(0, 1e-44), Code.UNSIGNED, Encoding(Code.UNSIGNED, 1.0)),
     ],
 )
 def test_ranges_of_one_sign_or_of_nothing(values: Range, code: Code, expected: Encoding) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from lowering import feeds_for, outputs_of
 
 from eightfold.graph.model import Model
 from eightfold.graph.reference import evaluate
 from eightfold.passes.context import Context, Pass
+from lowering import feeds_for, outputs_of
 
 
 def context() -> Context:
@@ -35,9 +35,7 @@ def applied(apply: Pass, model: Model, *, on_tensorflow: bool = False) -> Model:
     """
     after = apply(model, context())
     feeds = feeds_for(model)
-    for expected, actual in zip(
-        _run(model, feeds, on_tensorflow), _run(after, feeds, on_tensorflow), strict=True
-    ):
+    for expected, actual in zip(_run(model, feeds, on_tensorflow), _run(after, feeds, on_tensorflow), strict=True):
         assert expected.shape == actual.shape
         assert expected.dtype == actual.dtype
         scale = np.abs(expected).max(initial=1e-6)

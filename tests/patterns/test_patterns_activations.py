@@ -53,17 +53,41 @@ def test_clips_are_fused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "activation",
+    [
+        lambda y: tf.nn.leaky_relu(y, 0.1),
+        tf.nn.leaky_relu,
+        lambda y: tf.maximum(y, 0.1 * y),
+        lambda y: tf.maximum(y * 0.3, y),
+    ],
+)
+def test_11_leaky_relu_is_two_sums(activation: Callable[[Any], Any]) -> None:
+    case = after_conv(activation, last=POINT)
+    assert case.rewrites == ["conv", "leaky_relu", "conv"]
+    assert case.conversions == (1, 1)
+    assert case.ops[DEPTHWISE] == 2
+    assert case.plan.refusals == ()
+    assert case.sqnr > 30
+
+
+def test_11_a_slope_above_one_is_no_leaky_relu() -> None:
+    case = after_conv(lambda y: tf.maximum(y, 3.0 * y))
+    assert "leaky_relu" not in case.rewrites
+    assert case.refused["Maximum"] == "its slope is 3, expected a number between 0 and 1"
+    assert case.sqnr > 30
+
+
+@pytest.mark.parametrize(
     ("name", "activation"),
     [
         ("Elu", tf.nn.elu),
         ("Sigmoid", tf.nn.sigmoid),
         ("Tanh", tf.nn.tanh),
         ("Softplus", tf.nn.softplus),
-        ("LeakyRelu", lambda y: tf.nn.leaky_relu(y, 0.1)),
         ("Minimum", lambda y: tf.clip_by_value(y, -1.0, 1.0)),
     ],
 )
-def test_11_and_12_other_activations_stay_float(name: str, activation: Callable[[Any], Any]) -> None:
+def test_12_other_activations_stay_float(name: str, activation: Callable[[Any], Any]) -> None:
     case = after_conv(activation)
     assert case.rewrites == ["conv", "conv"]
     assert case.conversions == (2, 2)
@@ -75,16 +99,13 @@ def test_11_and_12_other_activations_stay_float(name: str, activation: Callable[
 @pytest.mark.parametrize(
     ("form", "activation", "float_ops"),
     [
-        ("leaky as mul and max", lambda y: tf.maximum(y, 0.1 * y), {"Maximum": 1}),
         ("swish", tf.nn.silu, {"Sigmoid": 1}),
         ("swish as product", lambda y: y * tf.sigmoid(y), {"Sigmoid": 1, "Mul": 1}),
         ("gelu", tf.nn.gelu, {"Erfc": 1}),
         ("gelu tanh", lambda y: tf.nn.gelu(y, approximate=True), {"Tanh": 1}),
     ],
 )
-def test_11_and_13_and_22_composed_activations(
-    form: str, activation: Callable[[Any], Any], float_ops: dict[str, int]
-) -> None:
+def test_13_and_22_composed_activations(form: str, activation: Callable[[Any], Any], float_ops: dict[str, int]) -> None:
     del form
     case = after_conv(activation)
     assert case.rewrites == ["conv", "conv"]  # a piece of float arithmetic is not done in 8 bits on the way
@@ -145,11 +166,30 @@ def test_20_dense_activation_is_fused_from_2_17_on(name: str, activation: Callab
     assert min(old.sqnr, new.sqnr) > 35
 
 
-@pytest.mark.parametrize("approximate", [True, False])
-def test_22_dense_gelu(approximate: bool) -> None:
-    model = function(None, 16)(lambda x: tf.nn.gelu(x @ IN + UNITS, approximate=approximate) @ OUT)
+GELUS = {
+    "erfc": (tf.nn.gelu, "erf"),
+    "erf": (lambda y: 0.5 * y * (1.0 + tf.math.erf(y * 0.70710678)), "erf"),
+    "erf otherwise bracketed": (lambda y: (0.5 * (tf.math.erf(0.70710678 * y) + 1.0)) * y, "erf"),
+    "tanh": (lambda y: tf.nn.gelu(y, approximate=True), "tanh"),
+}
+
+
+@pytest.mark.parametrize("name", GELUS)
+def test_22_dense_gelu(name: str) -> None:
+    activation, form = GELUS[name]
+    model = function(None, 16)(lambda x: activation(x @ IN + UNITS) @ OUT)
+    case = through(model, V, NEW)
+    assert case.rewrites == [f"matmul_gelu_{form}", "matmul"]
+    assert case.conversions == (1, 0)
+    assert case.sqnr > 35
+    old = through(model, V)
+    assert old.rewrites == ["matmul", "matmul"]
+    assert old.sqnr > 35
+
+
+def test_22_other_constants_are_no_gelu() -> None:
+    model = function(None, 16)(lambda x: (lambda y: 0.5 * y * (1.0 + tf.math.erf(y * 0.9)))(x @ IN + UNITS) @ OUT)
     case = through(model, V, NEW)
     assert case.rewrites == ["matmul", "matmul"]
-    assert case.conversions == (2, 0)
-    assert case.refused["Tanh" if approximate else "Erfc"]
+    assert any("it is no Gelu: root is [0.9" in refusal.reason for refusal in case.plan.refusals)
     assert case.sqnr > 35

@@ -112,7 +112,7 @@ def test_only_the_default_signature_is_quantized(tmp_path: Any) -> None:
     """No data is seen for the others; they stay float, and say so."""
     net = tf.Module()
     net.first, net.second = convolution(), convolution(filters=4)
-    other = tf.function(lambda z: net.second(z), input_signature=[tf.TensorSpec((None, 8, 8, 3), name="z")])
+    other = tf.function(lambda z: {"z": net.second(z)["y"]}, input_signature=[tf.TensorSpec((None, 8, 8, 3), name="z")])
     tf.saved_model.save(net, str(tmp_path), signatures={"serving_default": net.first, "other": other})
     plan = ef.plan(ef.export(tmp_path))
     assert len(plan.steps) == 1

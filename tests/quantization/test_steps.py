@@ -185,3 +185,13 @@ def test_progress_names_every_stage_in_order() -> None:
     ef.quantize(convolution(), images(20), recipe=LENIENT, progress=lambda *stage: told.append(stage))
     assert list(dict.fromkeys(name for name, _, _ in told)) == ["read", "export", "calibrate", "verify"]
     assert [done for name, done, _ in told if name == "calibrate"] == [0, 16]
+
+
+def test_a_model_that_draws_random_numbers_says_so() -> None:
+    kernel = weights(3, 3, 3, 8)
+    function = tf.function(
+        lambda x: {"y": tf.nn.conv2d(x + tf.random.uniform(tf.shape(x)), kernel, 1, "SAME")},
+        input_signature=[tf.TensorSpec((None, 8, 8, 3), name="x")],
+    )
+    assert "draws random numbers" in ef.quantize(function, images(20), recipe=LENIENT).report.notes[0]
+    assert ef.quantize(convolution(), images(20), recipe=LENIENT).report.notes == ()

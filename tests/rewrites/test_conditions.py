@@ -215,12 +215,28 @@ BAD = (
         "it pads a negative amount",
     ),
     Bad("first_input_only", lambda p: p.with_root_port(1), "only its first output can be held in 8 bits"),
+    Bad(
+        "small_slope", lambda p: p.with_attrs("leaky", alpha=1.5), "its slope is 1.5, expected a number between 0 and 1"
+    ),
+    Bad(
+        "small_slope",
+        lambda p: p.with_constant("alpha", np.full(8, 0.1, np.float32)),
+        "its slope differs from channel to channel",
+    ),
+    Bad(
+        "gelu_constants",
+        lambda p: p.with_constant("half", np.float32(0.4)),
+        "it is no Gelu: half is [0.4",
+        "matmul_gelu.*",
+    ),
 )
 """For `constant_axis` see `test_the_axis_of_a_concat_must_be_constant`: it needs another graph."""
 
 CANNOT_FAIL = {
     *((name, "zero_floor") for name in ("conv", "conv_add", "depthwise", "depthwise_add", "affine", "add")),
     ("add", "finite_weight"),
+    *((r.name, "zero_floor") for r in REWRITES if r.name.startswith("matmul_") and r.name != "matmul_relu"),
+    *((r.name, "gelu_constants") for r in REWRITES if "gelu" not in r.name),
     ("concat", "constant_axis"),
 }
 """Rewrites that share a condition about a leaf which their own pattern does not have."""

@@ -114,6 +114,40 @@ def test_string_lookup() -> None:
     np.testing.assert_allclose(run(ef.export(net), word=words)["output_0"], expected, atol=1e-5)
 
 
+def test_preprocessing_and_augmentation_layers() -> None:
+    """Random layers pass their input on; that they count their seeds all the same must not stand in the way."""
+    layers = keras.layers
+    scale = layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])
+    augment = [layers.RandomFlip(), layers.RandomRotation(0.2), layers.GaussianNoise(0.3), layers.SpatialDropout2D(0.5)]
+    net = keras.Sequential([keras.Input((8, 8, 3)), layers.Rescaling(2.0), scale, *augment, layers.Conv2D(4, 3)])
+    model = ef.export(net)
+    (name,) = model.default.inputs
+    np.testing.assert_allclose(run(model, **{name: X})["output_0"], net(X, training=False), atol=1e-5)
+
+
+def test_augmentation_nested_in_a_model_of_several_inputs() -> None:
+    layers = keras.layers
+    augment = keras.Sequential([layers.RandomFlip(), layers.RandomContrast(0.5)])
+    picture, weight = keras.Input((8, 8, 3), name="picture"), keras.Input((4,), name="also")
+    y = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(augment(picture))) * weight
+    net = keras.Model({"picture": picture, "also": weight}, {"y": y})
+    inputs = {"picture": X, "also": seeded(3, 4)}
+    model = ef.export(net)
+    np.testing.assert_allclose(run(model, **inputs)["y"], net(inputs, training=False)["y"], atol=1e-5)
+    assert not any("Random" in op for op in ops(model))
+
+
+def test_mixed_precision() -> None:
+    layers = keras.layers
+    net = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Conv2D(4, 3, dtype="mixed_float16"), layers.Flatten(), layers.Dense(2)]
+    )
+    model = ef.export(net)
+    (name,) = model.default.inputs
+    np.testing.assert_allclose(run(model, **{name: X})["output_0"], net(X), atol=1e-2)
+    assert str(model.default.outputs["output_0"]) == "float32[?, 2]"
+
+
 TF_KERAS = """
 import sys
 import numpy as np, tf_keras

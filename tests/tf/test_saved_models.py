@@ -11,6 +11,7 @@ import tensorflow as tf
 from small_models import graph_of, ops, run, save_v1, seeded
 
 import eightfold as ef
+from eightfold.errors import ModelError
 from eightfold.graph.ir import Shape
 
 W, D = seeded(3, 3, 3, 4), seeded(4, 5, seed=1)
@@ -193,3 +194,71 @@ def test_an_input_in_the_middle_of_a_graph_cuts_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(run(model, left=left, right=right)["y"], expected, atol=1e-5)
     assert ops(model).count("Placeholder") == 2
     assert "Split" not in ops(model)
+
+
+def test_one_signature_fed_in_the_middle_of_another(tmp_path: Path) -> None:
+    """As estimators export: one takes serialized examples, the other the features parsed from them."""
+
+    def build() -> None:
+        text = tf.compat.v1.placeholder(tf.string, (None,), name="text")
+        parsed = tf.io.parse_example(text, {"f": tf.io.FixedLenFeature((4,), tf.float32)})
+        tf.matmul(tf.identity(parsed["f"], name="features"), tf.compat.v1.get_variable("w", initializer=D), name="y")
+
+    graph = graph_of(build)
+    tensor = graph.get_tensor_by_name
+    predict = tf.compat.v1.saved_model.predict_signature_def
+    with tf.compat.v1.Session(graph=graph) as session, graph.as_default():
+        session.run(tf.compat.v1.global_variables_initializer())
+        builder = tf.compat.v1.saved_model.Builder(str(tmp_path / "net"))
+        signatures = {
+            "serving_default": predict({"text": tensor("text:0")}, {"y": tensor("y:0")}),
+            "features": predict({"f": tensor("features:0")}, {"y": tensor("y:0")}),
+        }
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+    model = ef.export(tmp_path / "net")
+    x = seeded(2, 4)
+    features = [tf.train.Features(feature={"f": tf.train.Feature(float_list={"value": row})}) for row in x.tolist()]
+    text = np.array([tf.train.Example(features=one).SerializeToString() for one in features], object)
+    np.testing.assert_allclose(run(model, text=text)["y"], x @ D, atol=1e-5)
+    np.testing.assert_allclose(run(model, "features", f=x)["y"], x @ D, atol=1e-5)
+
+
+def test_several_meta_graphs(tmp_path: Path) -> None:
+    """The one for serving is taken."""
+    graph = graph_of(lambda: tf.add(tf.compat.v1.placeholder(tf.float32, (3,), name="x"), 1.0, name="y"))
+    x, y = graph.get_tensor_by_name("x:0"), graph.get_tensor_by_name("y:0")
+    predict = tf.compat.v1.saved_model.predict_signature_def
+    with tf.compat.v1.Session(graph=graph) as session, graph.as_default():
+        builder = tf.compat.v1.saved_model.Builder(str(tmp_path / "net"))
+        builder.add_meta_graph_and_variables(session, ["train"], {"train": predict({"x": x}, {"y": y})})
+        builder.add_meta_graph(["serve"], {"serve": predict({"x": x}, {"y": y})})
+        builder.save()
+    assert list(ef.export(tmp_path / "net").signatures) == ["serve"]
+
+
+def test_outputs_that_are_inputs_or_constants_or_twice_the_same(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.f = tf.function(
+        lambda x, unused: {"y": x * 2, "again": x * 2, "x": x, "c": tf.constant([1.0, 2.0]), "shape": tf.shape(x)},
+        input_signature=[spec(None, 2, name="x"), spec(None, name="unused")],
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures=module.f)
+    model = ef.export(tmp_path)
+    x = seeded(3, 2)
+    found = run(model, x=x, unused=np.zeros(1, np.float32))
+    np.testing.assert_array_equal(found["y"], x * 2)
+    np.testing.assert_array_equal(found["again"], x * 2)
+    np.testing.assert_array_equal(found["x"], x)
+    assert found["c"].tolist() == [1, 2]
+    assert found["shape"].tolist() == [3, 2]
+
+
+def test_tensors_that_are_not_dense(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.f = tf.function(
+        lambda text: {"words": tf.strings.split(text)}, input_signature=[spec(None, name="text", dtype="string")]
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures=module.f)
+    with pytest.raises(ModelError, match="sparse or composite tensors is not supported; expected dense tensors"):
+        ef.export(tmp_path)

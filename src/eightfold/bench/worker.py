@@ -35,6 +35,7 @@ def load(job: Job) -> tuple[Run, Mapping[str, str]]:
         Refusal: no such signature, or data that does not fit it.
     """
     import tensorflow as tf
+    from google.protobuf.message import DecodeError
 
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=job.intra or 0,
@@ -43,7 +44,10 @@ def load(job: Job) -> tuple[Run, Mapping[str, str]]:
     )
     session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
     with session.graph.as_default():
-        inputs, outputs = _saved_model(session, job) if Path(job.model).is_dir() else _frozen(session, job)
+        try:
+            inputs, outputs = _saved_model(session, job) if Path(job.model).is_dir() else _frozen(session, job)
+        except (OSError, ValueError, DecodeError, tf.errors.OpError) as error:
+            raise Refusal(f"{job.model} could not be loaded: {str(error).strip().splitlines()[0]}") from error
     if job.feeds is None:
         feeds = synthetic(_specs(inputs), job.batch_size)
     else:

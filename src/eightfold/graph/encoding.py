@@ -22,6 +22,9 @@ from eightfold.graph.ranges import Range
 
 __all__ = ["Code", "Encoding", "encoding_of"]
 
+_NOTHING = 1e-30
+"""Magnitude below which a step would vanish in the float32 arithmetic of the kernels."""
+
 
 class Code(enum.Flag):
     """The codings; combined where several will do."""
@@ -104,6 +107,8 @@ def encoding_of(values: Range, code: Code) -> Encoding:
         code: one coding. `UNSIGNED` drops what is below zero.
     """
     values = values.including_zero()
+    if values.magnitude < _NOTHING:
+        values = Range(0.0, 0.0)
     if code is not Code.OFFSET:
         limit = values.magnitude if code is Code.SIGNED else values.hi
         return Encoding(code, limit or 1.0)

@@ -27,7 +27,14 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A named way to call the model; inputs and outputs are bound by name, never by position."""
+    """A named way to call the model; inputs and outputs are bound by name, never by position.
+
+    Attributes:
+        name: such as `serving_default`.
+        inputs: by name.
+        outputs: by name.
+        method: what TF Serving is told that the signature is for.
+    """
 
     name: str
     inputs: Mapping[str, TensorSpec]

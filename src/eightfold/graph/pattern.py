@@ -137,24 +137,31 @@ def match(graph: Graph, pattern: Pattern, root: Node, outputs: Container[Ref] = 
 
 def matches(graph: Graph, pattern: Pattern, root: Node, outputs: Container[Ref] = ()) -> Iterator[Match | Miss]:
     """All ways to match, the first options of the pattern first; a `Miss` for each way that fails."""
-    for found in _match(graph, pattern, root.ref, _State(), outputs, is_root=True):
-        if isinstance(found, _State):
-            yield Match(graph, root.ref, found.nodes, found.refs, found.named)
-        else:
-            yield found
+    for found in _match(graph, pattern, root.ref, _State()):
+        yield found if isinstance(found, Miss) else _owned(graph, root, found, outputs)
 
 
-def _match(
-    graph: Graph, pattern: Pattern, ref: Ref, state: _State, outputs: Container[Ref], *, is_root: bool = False
-) -> Iterator[_State | Miss]:
+def _owned(graph: Graph, root: Node, state: _State, outputs: Container[Ref]) -> Match | Miss:
+    """The match, if what is inside it is read by nothing else, and is not what it reads."""
+    inner = next((ref for ref in state.refs.values() if ref.node in state.nodes), None)
+    if inner is not None:
+        return Miss(f"{inner} is part of the pattern and read by it as well", len(state.nodes))
+    for name in state.nodes[1:]:
+        readers = {user.name for user in graph.users_of(Ref(name))}
+        if not readers <= set(state.nodes) or Ref(name) in outputs:
+            return Miss(f"{name} is also used elsewhere", len(state.nodes))
+    return Match(graph, root.ref, state.nodes, state.refs, state.named)
+
+
+def _match(graph: Graph, pattern: Pattern, ref: Ref, state: _State) -> Iterator[_State | Miss]:
     """All ways to match, each a `_State`; where there is none, `Miss`es that say why."""
     if isinstance(pattern, _Either):
         for option in pattern.options:
-            yield from _match(graph, option, ref, state, outputs, is_root=is_root)
+            yield from _match(graph, option, ref, state)
     elif isinstance(pattern, _Leaf):
         yield _match_leaf(graph, pattern, ref, state)
     else:
-        yield from _match_op(graph, pattern, ref, state, outputs, is_root)
+        yield from _match_op(graph, pattern, ref, state)
 
 
 def _match_leaf(graph: Graph, leaf: _Leaf, ref: Ref, state: _State) -> _State | Miss:
@@ -167,23 +174,22 @@ def _match_leaf(graph: Graph, leaf: _Leaf, ref: Ref, state: _State) -> _State | 
     return _State(state.nodes, {**state.refs, leaf.name: ref}, state.named)
 
 
-def _match_op(
-    graph: Graph, pattern: _Op, ref: Ref, state: _State, outputs: Container[Ref], is_root: bool
-) -> Iterator[_State | Miss]:
+def _match_op(graph: Graph, pattern: _Op, ref: Ref, state: _State) -> Iterator[_State | Miss]:
     node, depth = graph[ref], len(state.nodes)
     if node.op not in pattern.ops or ref.port != 0:
         yield Miss(f"{node.name} is {node.op}, not {' or '.join(sorted(pattern.ops))}", depth)
         return
-    if not is_root and (len(graph.users_of(ref)) != 1 or ref in outputs):
-        yield Miss(f"{node.name} is also used elsewhere", depth + 1)
-        return
     if len(node.inputs) < len(pattern.inputs):
         yield Miss(f"{node.name} has {len(node.inputs)} inputs, not {len(pattern.inputs)}", depth)
+        return
+    if node.name in state.nodes:  # a tensor that the formula names twice
+        same = pattern.name is None or state.named.get(pattern.name) == node
+        yield state if same else Miss(f"{node.name} has two parts in the pattern", depth)
         return
     named = {**state.named, pattern.name: node} if pattern.name else state.named
     entered = _State((*state.nodes, node.name), state.refs, named)
     for order in _orders(graph, pattern, node):
-        yield from _match_inputs(graph, pattern.inputs, order, entered, outputs)
+        yield from _match_inputs(graph, pattern.inputs, order, entered)
 
 
 def _orders(graph: Graph, pattern: _Op, node: Node) -> Iterator[tuple[Ref, ...]]:
@@ -196,13 +202,13 @@ def _orders(graph: Graph, pattern: _Op, node: Node) -> Iterator[tuple[Ref, ...]]
 
 
 def _match_inputs(
-    graph: Graph, patterns: tuple[Pattern, ...], refs: tuple[Ref, ...], state: _State, outputs: Container[Ref]
+    graph: Graph, patterns: tuple[Pattern, ...], refs: tuple[Ref, ...], state: _State
 ) -> Iterator[_State | Miss]:
     if not patterns:
         yield state
         return
-    for found in _match(graph, patterns[0], refs[0], state, outputs):
+    for found in _match(graph, patterns[0], refs[0], state):
         if isinstance(found, Miss):
             yield found
         else:
-            yield from _match_inputs(graph, patterns[1:], refs[1:], found, outputs)
+            yield from _match_inputs(graph, patterns[1:], refs[1:], found)

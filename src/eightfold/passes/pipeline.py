@@ -12,6 +12,7 @@ from eightfold.passes.layout import to_nhwc
 from eightfold.passes.matmul import flatten_matmul
 from eightfold.passes.padding import fold_padding
 from eightfold.passes.share import share_inputs, share_nodes
+from eightfold.passes.sink_reshape import sink_reshapes
 from eightfold.passes.static_shape import freeze_shapes
 from eightfold.passes.strip import strip
 
@@ -27,6 +28,7 @@ EXPORT: tuple[Pass, ...] = (
     contract_dilation,  # before padding and folding: three nodes become one convolution
     fold_padding,  # before fold_affine, which must know whether a convolution reads padding
     flatten_matmul,  # before fold_affine: it folds into MatMul only
+    sink_reshapes,  # after flatten_matmul, whose reshapes it moves; before fold_affine, which wants the bias beside
     fold_affine,
     fold_constants,  # what folding left behind
     share_nodes,  # last: merges equal constants and what the signatures have in common

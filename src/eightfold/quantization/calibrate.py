@@ -59,6 +59,9 @@ def calibrate(
         preprocess: for folders of images: raw, tf, torch, caffe or `module:function`.
         progress: told the number of examples seen.
 
+    Returns:
+        The range of each tensor, by its place in the float graph.
+
     Raises:
         DataError: the data does not fit the model, is empty, or drives a tensor to NaN or infinity.
     """

@@ -55,6 +55,7 @@ class Plan:
     """The steps chosen, in topological order, and what was refused.
 
     Attributes:
+        graph: the float graph that it is for.
         steps: what becomes 8-bit.
         refusals: what does not, with the reason in words.
         facts: dtypes and shapes of the float graph.
@@ -99,7 +100,15 @@ class Plan:
         return tuple(sorted((tuple(r) for r in regions.values()), key=len, reverse=True))
 
     def without(self, *names: str, reason: str = "kept in float on request") -> Plan:
-        """The plan with some steps left in float, named by the node that computes their result."""
+        """The plan with some steps left in float; steps that then have nothing to carry go with them.
+
+        Args:
+            names: of the nodes that compute the steps' results.
+            reason: why, in words, for the refusals.
+
+        Raises:
+            KeyError: the plan has no step of that name.
+        """
         unknown = set(names) - {step.name for step in self.steps}
         if unknown:
             raise KeyError(f"the plan has no step named {sorted(unknown)[0]!r}")

@@ -39,7 +39,13 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Speed:
-    """Median times of one batch, measured in turns, in milliseconds."""
+    """Median times of one batch, measured in turns.
+
+    Attributes:
+        batch_size: examples in the batch.
+        float_ms: of the exported float model, in milliseconds.
+        int8_ms: of the 8-bit model, in milliseconds.
+    """
 
     batch_size: int
     float_ms: float
@@ -52,7 +58,16 @@ class Speed:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One 8-bit op: where it came from, and the three graphs of its block as text."""
+    """One 8-bit op: where it came from, and the three graphs of its block as text.
+
+    Attributes:
+        name: of the node that computes the result.
+        rewrite: the name of the rewrite, as in the table of the documentation.
+        int8_op: the op that does the work.
+        nodes: the float nodes that it replaces, the last first.
+        float_text, dynamic_text, int8_text: the block in the float graph, in the 8-bit graph with ranges computed
+            while it runs, and in the calibrated one; empty where there is none.
+    """
 
     name: str
     rewrite: str
@@ -69,6 +84,8 @@ class Report:
 
     Attributes:
         origin: what was quantized.
+        mode: `calibrated` or `dynamic`.
+        recipe: every key of the recipe that was used.
         steps: what became 8-bit.
         refusals: (node, op, reason) of what did not.
         regions: number of ops in each connected 8-bit piece, largest first.
@@ -76,7 +93,12 @@ class Report:
         fidelity, speed: as verified; `None` where verification was switched off or had no data.
         fallbacks: what was given back to float by the verification, and why.
         notes: anything else that the user should know.
+        float_bytes: size of the constants of the float graph.
+        int8_bytes: size on disk of what was saved; before that, of the constants of the 8-bit graph.
         requires_tensorflow: the oldest version that runs the result.
+        versions: of eightfold, TensorFlow, NumPy and Python, by name.
+        calibration_samples: how many examples the ranges are from; 0 for a dynamic model.
+        weight_bits: 8, or 7 for CPUs whose 8-bit sums saturate.
     """
 
     origin: str
@@ -143,6 +165,12 @@ class Report:
 
 def read_report(path: str | Path) -> Report:
     """The report inside a model that eightfold saved.
+
+    Args:
+        path: the SavedModel folder, or the frozen `.pb` with its `.json` beside it.
+
+    Returns:
+        The report, with the texts of its blocks.
 
     Raises:
         ModelError: the model has none, or a damaged one.

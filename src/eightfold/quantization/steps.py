@@ -41,6 +41,9 @@ def plan(model: Model, recipe: Recipe | None = None) -> Plan:
     Returns:
         The steps chosen, and the reason for every node that stays in float. A node that only another signature than
         the default one computes stays in float: data for it is never seen.
+
+    Raises:
+        ModelError: TensorFlow does not accept the graph.
     """
     chosen = make_plan(model, infer(model.graph), recipe or Recipe())
     chosen = _without(chosen, _unseen(model), f"only other signatures than {model.default.name!r} compute it")
@@ -70,6 +73,9 @@ def lower(model: Model, plan: Plan, ranges: Mapping[Ref, Range] | None = None) -
         model: the exported model that the plan was made for.
         plan: what becomes 8-bit; `plan.without(...)` gives nodes back without a new calibration.
         ranges: from `calibrate`. Without them the graph computes its ranges while it runs.
+
+    Returns:
+        The 8-bit model, not verified: its report says nothing of closeness or speed.
 
     Raises:
         PlatformError: this TensorFlow has no 8-bit kernels.
@@ -150,7 +156,7 @@ def quantize(
 
 
 def _divided(dataset: Dataset) -> tuple[Dataset, Dataset, int, bool]:
-    """What to calibrate with, what to verify with, how many examples the first has, and whether the two are disjoint."""
+    """What to calibrate with, what to verify with, the size of the first, and whether the two are disjoint."""
     size = dataset.size if dataset.size is not None else sum(batch.size for batch in dataset)
     holdout = min(_HELD_BACK, size // 5)
     if dataset.exact:  # both parts need full batches

@@ -50,6 +50,17 @@ def summarize(
             "python": platform.python_version(),
         },
         weight_bits=weight_bits,
+        notes=_notes(written.graph),
+    )
+
+
+def _notes(graph: Graph) -> tuple[str, ...]:
+    drawing = next((node for node in graph if "Random" in node.op), None)
+    if drawing is None:
+        return ()
+    return (
+        f"the model draws random numbers ({drawing.name}, {drawing.op}): Keras exports layers that augment pictures "
+        "so, unless they are called with training=False",
     )
 
 

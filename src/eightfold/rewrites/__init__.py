@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eightfold.rewrites.affine import AFFINE
 from eightfold.rewrites.convolution import CONVOLUTIONS
+from eightfold.rewrites.leaky_relu import LEAKY_RELU
 from eightfold.rewrites.matmul import MATMULS
 from eightfold.rewrites.movement import MOVEMENT
 from eightfold.rewrites.pooling import POOLING
@@ -11,4 +12,4 @@ from eightfold.rewrites.rewrite import Rewrite
 
 __all__ = ["REWRITES"]
 
-REWRITES: tuple[Rewrite, ...] = (*CONVOLUTIONS, *MATMULS, *POOLING, *AFFINE, *MOVEMENT)
+REWRITES: tuple[Rewrite, ...] = (*CONVOLUTIONS, *MATMULS, *POOLING, *AFFINE, LEAKY_RELU, *MOVEMENT)

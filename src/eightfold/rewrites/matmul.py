@@ -22,6 +22,7 @@ from eightfold.graph.writer import Writer
 from eightfold.rewrites.activations import cap_of, clipped
 from eightfold.rewrites.builder import FLOAT, Builder, Coded
 from eightfold.rewrites.conditions import bias_per_channel, finite_weight, zero_floor
+from eightfold.rewrites.gelu import gelu_constants, gelu_erf, gelu_tanh, write_gelu
 from eightfold.rewrites.rewrite import Facts, Reads, Rewrite
 from eightfold.rewrites.weights import Weight
 
@@ -36,6 +37,8 @@ _ACTIVATIONS: dict[str, tuple[Pattern, bytes]] = {
     "leaky_relu": (op("LeakyRelu", _BIASED, name="leaky"), b"LeakyRelu"),
     "sigmoid": (op("Sigmoid", _BIASED), b"Sigmoid"),
     "tanh": (op("Tanh", _BIASED), b"Tanh"),
+    "gelu_erf": (gelu_erf(_BIASED), b"GeluExact"),
+    "gelu_tanh": (gelu_tanh(_BIASED), b"GeluApproximate"),
 }
 
 
@@ -95,7 +98,7 @@ def _emit_fused(activation: bytes) -> Callable[[Builder, Match], None]:
             b.const(f"{name}/bias", _bias(match, weight, x).astype(np.float32)),
             *b.kernel_range(x.encoding),
             *b.bounds(-weight.limit, weight.limit),
-            *b.kernel_range(out),
+            *(b.bounds(out.range.lo, out.range.hi) if out.code is Code.OFFSET else b.kernel_range(out)),
         )
         attrs: dict[str, Attr] = {
             "T1": x.encoding.dtype,
@@ -113,7 +116,7 @@ def _emit_fused(activation: bytes) -> Callable[[Builder, Match], None]:
             "is_bias_const": True,
             "fused_ops": (b"BiasAdd", activation, b"Requantize"),
             "input_quant_mode": b"SCALED",
-            "output_quant_mode": b"SCALED",
+            "output_quant_mode": b"MIN_FIRST" if out.code is Code.OFFSET else b"SCALED",
         }
         if "leaky" in match:
             attrs["leakyrelu_alpha"] = match.named["leaky"].attrs.get("alpha", 0.2)
@@ -131,8 +134,8 @@ def _reads_any(match: Match) -> Reads:
 
 
 def _gives(match: Match) -> Code:
-    positive = "act" in match or match.node.op == "Sigmoid"
-    return Code.UNSIGNED | Code.SIGNED if positive else Code.SIGNED
+    del match
+    return Code.ANY
 
 
 def _bias_per_unit(match: Match, facts: Facts) -> str | None:
@@ -150,21 +153,16 @@ def _rank_two(match: Match, facts: Facts) -> str | None:
 
 
 def _example(activation: str) -> Callable[[], Model]:
-    ops = {
-        "": "",
-        "relu": "Relu",
-        "elu": "Elu",
-        "leaky_relu": "LeakyRelu",
-        "sigmoid": "Sigmoid",
-        "tanh": "Tanh",
-    }
+    ops = {"relu": "Relu", "elu": "Elu", "leaky_relu": "LeakyRelu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
     def example() -> Model:
         w = Writer()
         x = w.input("x", (4, 16))
         y = w.bias(w.matmul(x, w.normal(16, 8, scale=0.3)), w.normal(8))
-        if activation:
+        if activation in ops:
             y = w.node(ops[activation], y, attrs={"alpha": 0.2} if activation == "leaky_relu" else {})
+        elif activation:
+            y = write_gelu(w, y, tanh=activation == "gelu_tanh")
         return w.model(y=w.matmul(y, w.normal(8, 4)) if activation else y)
 
     return example
@@ -192,7 +190,7 @@ _FUSED = tuple(
         reads=_reads_any,
         gives=_gives,
         cap=cap_of,
-        when=(*_WHEN, zero_floor) if name == "relu" else _WHEN,
+        when=(*_WHEN, zero_floor, gelu_constants),
         tensorflow=(2, 17),
         example=_example(name),
     )

@@ -14,6 +14,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from eightfold.errors import ModelError
 from eightfold.graph.ir import DType, Graph, Node, Ref, as_ref
 from eightfold.graph.model import Model, Signature, TensorSpec
+from eightfold.tf.cut import cut_at_inputs
 from eightfold.tf.graphdef import from_graph_def, shape_of
 from eightfold.tf.inline import inline_calls
 from eightfold.tf.variables import VARIABLES, freezable
@@ -55,7 +56,7 @@ def freeze(session: Any, signatures: Mapping[str, Signature], origin: str, init:
     _refuse_too_large(graph_def, {*roots, *init}, origin)
     with quiet():
         frozen = tf.compat.v1.graph_util.convert_variables_to_constants(session, graph_def, sorted({*roots, *init}))
-    graph, located = _with_outputs(*_with_inputs(from_graph_def(frozen), signatures))
+    graph, located = _with_outputs(*cut_at_inputs(from_graph_def(frozen), signatures))
     graph = inline_calls(graph)
     return Model(graph, located, origin, tuple(name for name in init if name in graph)).pruned()
 
@@ -73,32 +74,6 @@ def _refuse_too_large(graph_def: Any, roots: Iterable[str], origin: str) -> None
             f"{origin} holds {size / 1e9:.1f} GB of weights, and TensorFlow graphs end at {_LARGEST / 1e9:.1f} GB; "
             "split it into several models"
         )
-
-
-def _with_inputs(graph: Graph, signatures: Mapping[str, Signature]) -> tuple[Graph, Mapping[str, Signature]]:
-    """Cuts the graph at inputs that it computes itself: such a tensor becomes a placeholder, of its name if it can."""
-    specs = {spec.ref: spec for s in signatures.values() for spec in s.inputs.values()}
-    cut = {ref: spec for ref, spec in specs.items() if not graph[ref].op.startswith("Placeholder")}
-    if not cut:
-        return graph, signatures
-    moved: dict[Ref, Ref] = {}
-    placed: dict[str, Node] = {}
-    for ref, spec in cut.items():
-        alone = ref.port == 0 and not any(other.node == ref.node and other.port for other in graph.users)
-        moved[ref] = ref if alone else Ref(f"inputs/{ref.node}_{ref.port}")
-        attrs = {"dtype": spec.dtype, "shape": spec.shape}
-        placed[moved[ref].node] = Node(moved[ref].node, "Placeholder", (), attrs)
-    kept = [
-        node.but(inputs=tuple(moved.get(ref, ref) for ref in node.inputs)) for node in graph if node.name not in placed
-    ]
-    located = {
-        name: signature.but(
-            inputs={k: replace(s, ref=moved.get(s.ref, s.ref)) for k, s in signature.inputs.items()},
-            outputs={k: replace(s, ref=moved.get(s.ref, s.ref)) for k, s in signature.outputs.items()},
-        )
-        for name, signature in signatures.items()
-    }
-    return graph.with_nodes([*placed.values(), *kept]), located
 
 
 def _with_outputs(graph: Graph, signatures: Mapping[str, Signature]) -> tuple[Graph, dict[str, Signature]]:

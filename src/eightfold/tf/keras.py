@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +52,40 @@ def read_keras(model: Any, origin: str = "") -> Model:
             if _is_legacy(model):
                 tf.saved_model.save(model, folder)
             else:
-                model.export(folder, format="tf_saved_model", verbose=False)
+                _export(model, folder)
         except (ValueError, TypeError, AttributeError, tf.errors.OpError) as error:
             name = getattr(model, "name", type(model).__name__)
             raise ModelError(f"Keras could not export the model {name!r}: {why(error)}") from error
         result = read_saved_model(Path(folder))
     return result.but(origin=origin or f"Keras model {model.name!r}")
+
+
+def _export(model: Any, folder: str) -> None:
+    """Writes a SavedModel of Keras 3 that computes what `predict` does.
+
+    Layers that augment pictures do so in exported models too, unless they are told that this is no training.
+    """
+    if not getattr(model, "inputs", None) or not any(map(_trains_by_default, _layers(model))):
+        model.export(folder, format="tf_saved_model", verbose=False)
+        return
+    keras = sys.modules["keras"]
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    specs = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype, x.name), inputs)
+    archive.add_endpoint("serve", lambda inputs: model(inputs, training=False), [specs])
+    archive.write_out(folder, verbose=False)
+
+
+def _layers(layer: Any) -> Iterator[Any]:
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from _layers(inner)
+
+
+def _trains_by_default(layer: Any) -> bool:
+    training = inspect.signature(layer.call).parameters.get("training")
+    return training is not None and training.default is True
 
 
 def _is_legacy(model: Any) -> bool:

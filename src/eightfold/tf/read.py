@@ -38,12 +38,21 @@ def read_model(source: Any, *, inputs: Sequence[str] | None = None, outputs: Seq
         inputs, outputs: names of tensors, for graphs that come without a signature.
 
     Raises:
-        ModelError: it does not exist, is damaged, or is none of these.
+        ModelError: it does not exist, is damaged, or is none of these; or names were given for a model with signatures.
     """
     if isinstance(source, Model):
         return source
     if isinstance(source, str | os.PathLike):
-        return _read_path(Path(source), inputs, outputs)
+        path = Path(source)
+        if path.suffix in (".pb", ".pbtxt") and path.is_file():
+            return read_frozen(path, inputs, outputs)
+        prefix = None if is_saved_model(path) else checkpoint_prefix(path)
+        if prefix is not None:
+            return read_checkpoint(prefix, inputs, outputs)
+    if inputs or outputs:
+        raise ModelError("names of inputs or outputs are for frozen graphs and checkpoints; this model has signatures")
+    if isinstance(source, str | os.PathLike):
+        return _read_path(path)
     if is_keras_model(source):
         return read_keras(source)
     if is_function(source):
@@ -51,16 +60,11 @@ def read_model(source: Any, *, inputs: Sequence[str] | None = None, outputs: Seq
     raise ModelError(f"{type(source).__name__} is not a model; {_EXPECTED}")
 
 
-def _read_path(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Model:
+def _read_path(path: Path) -> Model:
     if is_saved_model(path):
         return read_saved_model(path)
     if path.suffix in (".keras", ".h5", ".hdf5") and path.is_file():
         return read_keras_file(path)
-    if path.suffix in (".pb", ".pbtxt") and path.is_file():
-        return read_frozen(path, inputs, outputs)
-    prefix = checkpoint_prefix(path)
-    if prefix is not None:
-        return read_checkpoint(prefix, inputs, outputs)
     if holds_values_only(path):
         raise ModelError(f"{path} is a checkpoint without a .meta file: it holds values and no graph; {_EXPECTED}")
     if not path.exists():

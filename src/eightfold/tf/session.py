@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from eightfold.errors import ModelError
-from eightfold.graph.ir import Array, DType, Graph, Ref
+from eightfold.graph.ir import Array, DType, Graph, Node, Ref, Shape
 from eightfold.graph.model import Model
 from eightfold.tf.graphdef import shape_of, to_graph_def
 from eightfold.tf.reasons import reason
@@ -93,6 +93,13 @@ def infer(graph: Graph) -> dict[Ref, TensorInfo]:
     """Every tensor's dtype and, as far as it is known before the run, its shape."""
     return {
         Ref(op.name, port): (DType(tensor.dtype.name), shape_of(tensor.shape.as_proto()))
-        for op in import_graph(graph).get_operations()
+        for op in import_graph(graph.mapped(_without_weight)).get_operations()
         for port, tensor in enumerate(op.outputs)
     }
+
+
+def _without_weight(node: Node) -> Node:
+    """A placeholder for a constant too large to be a shape: shape inference need not carry the weights."""
+    if node.op != "Const" or node.value.dtype.kind != "f" or node.value.size <= 64:
+        return node
+    return node.but(op="Placeholder", attrs={"dtype": node.attrs["dtype"], "shape": Shape(node.value.shape)})

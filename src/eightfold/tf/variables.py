@@ -2,9 +2,11 @@
 
     ResourceGather(v, i)                    =>      GatherV2(ReadVariableOp(v), i)
     ReadVariableOp of a string variable     =>      Const
+    AssignVariableOp(v, x)                  =>      NoOp
 
 The first it refuses inside functions, and embeddings are made of it; the second, which is how SavedModels of
-TensorFlow 2 hold the paths of their assets, makes it fail.
+TensorFlow 2 hold the paths of their assets, makes it fail; and it lets assignments be, which a constant cannot take
+(layers that draw random numbers count their seeds, even where they do nothing but pass their input on).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ __all__ = ["VARIABLES", "fill_variables", "freezable"]
 
 VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 
+_ASSIGNMENTS = {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
 _GATHERS = {"ResourceGather": "GatherV2", "ResourceGatherNd": "GatherNd"}
 
 
@@ -31,8 +34,10 @@ def freezable(session: Any) -> graph_pb2.GraphDef:
     """The session's graph with variables that `convert_variables_to_constants` can handle."""
     graph_def = session.graph.as_graph_def()
     _split_gathers(graph_def.node, port=":0")
+    _drop_assignments(graph_def.node)
     for function in graph_def.library.function:
         _split_gathers(function.node_def, port=":value:0")
+        _drop_assignments(function.node_def)
     _freeze_strings(session, graph_def)
     return graph_def
 
@@ -47,8 +52,13 @@ def _freeze_strings(session: Any, graph_def: graph_pb2.GraphDef) -> None:
             node.CopyFrom(node_def_pb2.NodeDef(name=node.name, op="Const"))
             node.attr["dtype"].type = types_pb2.DT_STRING
             node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, tf.string))
-        elif node.op == "AssignVariableOp" and node.input[0] in strings:
-            node.CopyFrom(node_def_pb2.NodeDef(name=node.name, op="NoOp"))
+
+
+def _drop_assignments(nodes: Any) -> None:
+    for node in nodes:
+        if node.op in _ASSIGNMENTS:
+            control = [name for name in node.input if name.startswith("^")]
+            node.CopyFrom(node_def_pb2.NodeDef(name=node.name, op="NoOp", input=control))
 
 
 def _split_gathers(nodes: Any, port: str) -> None:
