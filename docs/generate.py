@@ -26,6 +26,7 @@ from eightfold.quantization.recipe_rules import RULES
 from eightfold.quantization.report import Fidelity, Report, Speed, StepRecord
 from eightfold.rewrites import REWRITES, conditions
 from eightfold.rewrites.activations import clipped
+from eightfold.rewrites.gelu import gelu_erf, gelu_tanh
 from eightfold.rewrites.rewrite import Rewrite
 
 __all__ = ["PARTS", "pages", "renewed"]
@@ -35,6 +36,7 @@ ROOT = HERE.parent
 _MARKED = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
 _HELP = "import sys; sys.argv[0] = 'eightfold'; from eightfold.cli.app import main; main()"
+_NAMED = {"Clip": clipped, "Gelu": gelu_erf, "GeluTanh": gelu_tanh}
 _COMMANDS = ("", "quantize", "evaluate", "benchmark", "explain")
 
 
@@ -114,18 +116,27 @@ def _codings(code: Code) -> str:
 
 
 def formula(pattern: Any) -> str:
-    """A pattern as the formula reads; `Clip` for what the kernels clip for nothing, `Op?` for what may be missing."""
+    """A pattern as the formula reads; a name for the activations of several forms, `Op?` for what may be missing."""
     if hasattr(pattern, "constant"):
         return str(pattern.name)
     if hasattr(pattern, "ops"):
         inputs = ", ".join(map(formula, pattern.inputs)) or "..."
         return f"{'/'.join(sorted(pattern.ops))}({inputs})"
+    for name, made in _NAMED.items():
+        inner = next((part for part in _parts(pattern) if made(part) == pattern), None)
+        if inner is not None:
+            return f"{name}({formula(inner)})"
     first, *others = pattern.options
-    if pattern == clipped(first.inputs[0]):
-        return f"Clip({formula(first.inputs[0])})"
-    if others == [first.inputs[0]]:
+    if others == list(getattr(first, "inputs", ()))[:1]:
         return formula(first).replace("(", "?(", 1)
-    return " or ".join(map(formula, pattern.options))
+    return " or ".join(dict.fromkeys(map(formula, pattern.options)))
+
+
+def _parts(pattern: Any) -> Iterator[Any]:
+    """The patterns inside a pattern."""
+    for part in (*getattr(pattern, "options", ()), *getattr(pattern, "inputs", ())):
+        yield part
+        yield from _parts(part)
 
 
 def rewrite_conditions() -> str:

@@ -129,6 +129,35 @@ def test_damaged_keras_files(sound: Path, tmp_path: Path) -> None:
     refused(tmp_path / "flipped.keras", "Keras could not load .*flipped.keras")
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_keras_files_with_a_class_of_the_user(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".h5":
+        pytest.importorskip("tf_keras", reason="tf_keras is not installed")
+
+    class Double(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return x * 2
+
+    net = keras.Sequential([keras.Input((4,)), Double(), keras.layers.Dense(3)])
+    net.save(tmp_path / f"net{suffix}")
+    refused(tmp_path / f"net{suffix}", "it has the class 'Double', which Keras does not know; load it with")
+    loaded = keras.saving.load_model(tmp_path / f"net{suffix}", custom_objects={"Double": Double}, compile=False)
+    x = seeded(2, 4)
+    (found,) = run(ef.export(loaded), **{next(iter(ef.export(loaded).default.inputs)): x}).values()
+    np.testing.assert_allclose(found, net(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "net.pb"])
+def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    refused(tmp_path / name, f"{name} cannot be read: Permission denied")
+
+
 @pytest.mark.parametrize("kind", ["garbage", "truncated", "empty", "weights only"])
 def test_damaged_h5_files(sound: Path, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("tf_keras", reason="tf_keras is not installed")

@@ -90,6 +90,10 @@ def test_calls_are_inlined_and_bookkeeping_goes(vision: Path) -> None:
     assert ops(model).count("Conv2D") == 1
 
 
+def test_the_file_in_the_folder_stands_for_the_folder(vision: Path) -> None:
+    assert ef.export(vision / "saved_model.pb").origin == ef.export(f"{vision}/").origin == str(vision)
+
+
 def test_inputs_are_bound_by_name_not_by_position(vision: Path) -> None:
     model = ef.export(vision)
     p, q = seeded(3, 4, seed=2), seeded(3, 4, seed=3)

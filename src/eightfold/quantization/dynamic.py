@@ -21,6 +21,7 @@ from eightfold.graph.ir import Array, Attr, DType, Node, Ref
 from eightfold.graph.model import Model
 from eightfold.quantization.plan import Plan, Refusal, Step
 from eightfold.rewrites.kernels import CONV, DEPTHWISE
+from eightfold.rewrites.matmul import FLOAT_PRODUCT, FLOAT_PRODUCT_ATTRS
 from eightfold.rewrites.weights import Weight, quantize_weight
 
 __all__ = ["dynamic_plan", "lower_dynamic"]
@@ -131,16 +132,7 @@ class _Writer:
             *self._bounds(node, np.float32(-127), np.float32(127)),
             *self._bounds(node, np.float32(0), np.float32(1)),
         )
-        attrs = {
-            "T1": DType("quint8"),
-            "T2": DType("qint8"),
-            "Tbias": _FLOAT,
-            "Toutput": _FLOAT,
-            "transpose_a": False,
-            "transpose_b": False,
-            "input_quant_mode": b"SCALED",
-        }
-        product = edit.add("QuantizedMatMulWithBiasAndDequantize", f"{node.name}/int8", inputs, attrs)
+        product = edit.add(FLOAT_PRODUCT, f"{node.name}/int8", inputs, FLOAT_PRODUCT_ATTRS)
         scale = edit.const(f"{node.name}/scale", np.broadcast_to(weight.scale, units).astype(np.float32))
         scaled = edit.add("Mul", f"{node.name}/scaled", (product, scale), {"T": _FLOAT})
         sums = edit.const(f"{node.name}/sums", weight.channel_sums().astype(np.float32))

@@ -160,20 +160,20 @@ def _best(
         return Refusal(node.name, node.op, excluded)
     outputs = frozenset(model.outputs)
     best: Step | None = None
-    reason, depth = f"stock TensorFlow has no 8-bit kernel for {node.op}", 0
+    reason, closest = f"stock TensorFlow has no 8-bit kernel for {node.op}", (False, 0)
     for rewrite in rewrites:
         for found in matches(model.graph, rewrite.pattern, node, outputs):
             if isinstance(found, Miss):
-                if found.depth > depth:
-                    reason, depth = found.reason, found.depth
+                if (False, found.depth) > closest:
+                    reason, closest = found.reason, (False, found.depth)
                 continue
             refused = rewrite.refusal(found, facts) or _excluded(found, recipe)
             if refused is None and not taken & set(found.nodes):
                 if best is None or len(found.nodes) > len(best.match.nodes):
                     best = Step(rewrite, found)
                 break  # a pattern names its preferred option first
-            if refused and len(found.nodes) >= depth:
-                reason, depth = refused, len(found.nodes)
+            if refused and (True, len(found.nodes)) >= closest:  # a whole match came closer than any part
+                reason, closest = refused, (True, len(found.nodes))
     return best or Refusal(node.name, node.op, reason)
 
 

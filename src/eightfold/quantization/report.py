@@ -90,7 +90,7 @@ class Report:
         refusals: (node, op, reason) of what did not.
         regions: number of ops in each connected 8-bit piece, largest first.
         breaks: dequantize-quantize pairs in the middle of the 8-bit flow, by the float node between them.
-        fidelity, speed: as verified; `None` where verification was switched off or had no data.
+        fidelity, speed: as verified; `None` and empty where verification was switched off or had no data.
         fallbacks: what was given back to float by the verification, and why.
         notes: anything else that the user should know.
         float_bytes: size of the constants of the float graph.

@@ -10,7 +10,7 @@ needs 2.17.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -26,7 +26,18 @@ from eightfold.rewrites.gelu import gelu_constants, gelu_erf, gelu_tanh, write_g
 from eightfold.rewrites.rewrite import Facts, Reads, Rewrite
 from eightfold.rewrites.weights import Weight
 
-__all__ = ["MATMULS"]
+__all__ = ["FLOAT_PRODUCT", "FLOAT_PRODUCT_ATTRS", "MATMULS"]
+
+FLOAT_PRODUCT = "QuantizedMatMulWithBiasAndDequantize"
+FLOAT_PRODUCT_ATTRS: Mapping[str, Attr] = {
+    "T1": DType("quint8"),
+    "T2": DType("qint8"),
+    "Tbias": FLOAT,
+    "Toutput": FLOAT,
+    "transpose_a": False,
+    "transpose_b": False,
+    "input_quant_mode": b"SCALED",
+}
 
 _MATMUL = op("MatMul", any_("x"), const("filter"), name="matmul")
 _BIASED = either(op("BiasAdd|Add|AddV2", _MATMUL, const("bias")), _MATMUL)
@@ -71,16 +82,7 @@ def _emit_float(b: Builder, match: Match) -> None:
         *b.bounds(-127.0, 127.0),  # one step of w is 1: the channels' scales follow
         *b.bounds(0.0, 1.0),  # not read
     )
-    attrs: dict[str, Attr] = {
-        "T1": x.encoding.dtype,
-        "T2": DType("qint8"),
-        "Tbias": FLOAT,
-        "Toutput": FLOAT,
-        "transpose_a": False,
-        "transpose_b": False,
-        "input_quant_mode": b"SCALED",
-    }
-    product = b.add("QuantizedMatMulWithBiasAndDequantize", f"{name}/product", inputs, attrs)
+    product = b.add(FLOAT_PRODUCT, f"{name}/product", inputs, FLOAT_PRODUCT_ATTRS)
     scale = b.const(f"{name}/scale", np.broadcast_to(weight.scale, units).astype(np.float32))
     scaled = b.add("Mul", f"{name}/scaled", (product, scale), {"T": FLOAT})
     bias = b.const(f"{name}/bias", _bias(match, weight, x).astype(np.float32))
@@ -173,7 +175,7 @@ _WHEN = (_rank_two, finite_weight, bias_per_channel, _bias_per_unit)
 _FLOAT_RESULT = Rewrite(
     name="matmul",
     pattern=_BIASED,
-    int8_op="QuantizedMatMulWithBiasAndDequantize",
+    int8_op=FLOAT_PRODUCT,
     emit=_emit_float,
     reads=_reads_byte,
     gives=lambda match: Code.NONE,

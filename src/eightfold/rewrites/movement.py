@@ -11,13 +11,14 @@ The detours are there because TensorFlow has no quantized kernel for the op, or 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from eightfold.graph.encoding import Code
 from eightfold.graph.ir import DType, Ref
 from eightfold.graph.model import Model
-from eightfold.graph.pattern import Match, any_, const, op
+from eightfold.graph.pattern import Match, Pattern, any_, const, op
 from eightfold.graph.writer import Writer
 from eightfold.rewrites.builder import Builder
 from eightfold.rewrites.rewrite import Facts, Reads, Rewrite
@@ -31,11 +32,6 @@ _INT32 = DType("int32")
 
 def _reads(match: Match) -> Reads:
     return ((match.refs["x"], Code.ANY),)
-
-
-def _any(match: Match) -> Code:
-    del match
-    return Code.ANY
 
 
 def _shape_inputs(b: Builder, match: Match) -> tuple[Ref, ...]:
@@ -60,11 +56,6 @@ def _emit_on_bytes(b: Builder, match: Match) -> None:
     ref = _bitcast(b, f"{node.name}/bytes", x.ref, quantized, plain)
     ref = b.add(node.op, f"{node.name}/moved", (ref, *_shape_inputs(b, match)), {**node.attrs, "T": plain})
     b.give(match.root, _bitcast(b, node.name, ref, plain, quantized))
-
-
-def _first_input_only(match: Match, facts: Facts) -> str | None:
-    """Codes come in by the first input; the root is the first output."""
-    return None if match.root.port == 0 else "only its first output can be held in 8 bits"
 
 
 # --- Pad ----------------------------------------------------------------------------------------------------------
@@ -146,53 +137,30 @@ def _concat_example() -> Model:
     return _between_convs(middle, out_channels=12)
 
 
+def _mover(name: str, pattern: Pattern, int8_op: str, emit: Callable[[Builder, Match], None], **rest: Any) -> Rewrite:
+    """A rewrite that moves codes: any coding goes in, and the same comes out."""
+    given = {"reads": _reads, "gives": lambda match: Code.ANY, "role": "carry", "same_scale": True, **rest}
+    return Rewrite(name=name, pattern=pattern, int8_op=int8_op, emit=emit, **given)
+
+
 MOVEMENT: tuple[Rewrite, ...] = (
-    Rewrite(
-        name="reshape",
-        pattern=op(_ON_CODES, any_("x")),
-        int8_op="Reshape",
-        emit=_emit_on_codes,
-        reads=_reads,
-        gives=_any,
-        when=(_first_input_only,),
-        role="carry",
-        same_scale=True,
-        example=_reshape_example,
-    ),
-    Rewrite(
-        name="transpose",
-        pattern=op(_ON_BYTES, any_("x")),
-        int8_op="Transpose",
-        emit=_emit_on_bytes,
-        reads=_reads,
-        gives=_any,
-        when=(_first_input_only,),
-        role="carry",
-        same_scale=True,
-        example=_transpose_example,
-    ),
-    Rewrite(
-        name="pad",
-        pattern=op("Pad", any_("x"), const("paddings")),
-        int8_op="PadV2",
-        emit=_emit_pad,
-        reads=_reads,
-        gives=_any,
+    _mover("reshape", op(_ON_CODES, any_("x")), "Reshape", _emit_on_codes, example=_reshape_example),
+    _mover("transpose", op(_ON_BYTES, any_("x")), "Transpose", _emit_on_bytes, example=_transpose_example),
+    _mover(
+        "pad",
+        op("Pad", any_("x"), const("paddings")),
+        "PadV2",
+        _emit_pad,
         when=(_pads_nothing_negative,),
-        role="carry",
-        same_scale=True,
         example=_pad_example,
     ),
-    Rewrite(
-        name="concat",
-        pattern=op("ConcatV2", name="concat"),
-        int8_op="ConcatV2",
-        emit=_emit_concat,
+    _mover(
+        "concat",
+        op("ConcatV2", name="concat"),
+        "ConcatV2",
+        _emit_concat,
         reads=_concat_reads,
-        gives=_any,
         when=(_constant_axis,),
-        role="carry",
-        same_scale=True,
         example=_concat_example,
     ),
 )

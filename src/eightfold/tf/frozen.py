@@ -56,6 +56,8 @@ def _parse(path: Path) -> graph_pb2.GraphDef:
             graph_def.ParseFromString(path.read_bytes())
     except (DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is damaged: it is not a GraphDef protocol buffer") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     if not graph_def.node:
         raise ModelError(f"{path} holds an empty graph")
     return graph_def

@@ -44,6 +44,8 @@ def read_model(source: Any, *, inputs: Sequence[str] | None = None, outputs: Seq
         return source
     if isinstance(source, str | os.PathLike):
         path = Path(source)
+        if path.name == "saved_model.pb" and path.is_file():
+            path = path.parent
         if path.suffix in (".pb", ".pbtxt") and path.is_file():
             return read_frozen(path, inputs, outputs)
         prefix = None if is_saved_model(path) else checkpoint_prefix(path)

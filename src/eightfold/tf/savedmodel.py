@@ -60,6 +60,8 @@ def _only_tags(path: Path) -> tuple[str, ...]:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
     except DecodeError as error:
         raise ModelError(f"{path / 'saved_model.pb'} is damaged: it is not a SavedModel protocol buffer") from error
+    except OSError as error:
+        raise ModelError(f"{path / 'saved_model.pb'} cannot be read: {error.strerror}") from error
     found = [tuple(meta.meta_info_def.tags) for meta in proto.meta_graphs]
     if not found:
         raise ModelError(f"{path / 'saved_model.pb'} holds no graph")
