@@ -8,7 +8,6 @@ results.
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import re
 import subprocess
@@ -18,7 +17,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import eightfold
+from docstrings import first_line, members, public_names
+
 from eightfold.graph.encoding import Code
 from eightfold.graph.pattern import Match, matches
 from eightfold.quantization.recipe import Override, Recipe
@@ -34,7 +34,6 @@ __all__ = ["PARTS", "pages", "renewed"]
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 _MARKED = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
-_SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
 _HELP = "import sys; sys.argv[0] = 'eightfold'; from eightfold.cli.app import main; main()"
 _NAMED = {"Clip": clipped, "Gelu": gelu_erf, "GeluTanh": gelu_tanh}
 _COMMANDS = ("", "quantize", "evaluate", "benchmark", "explain")
@@ -112,7 +111,9 @@ def _example_match(rewrite: Rewrite) -> Match:
 def _codings(code: Code) -> str:
     if code == Code.ANY:
         return "any"
-    return ", ".join(one.name.lower() for one in (Code.UNSIGNED, Code.OFFSET, Code.SIGNED) if one & code) or "float"
+    return (
+        ", ".join(str(one.name).lower() for one in (Code.UNSIGNED, Code.OFFSET, Code.SIGNED) if one & code) or "float"
+    )
 
 
 def formula(pattern: Any) -> str:
@@ -178,7 +179,7 @@ def override_keys() -> str:
 
 
 def _keys(kind: Any, skipped: Iterable[str] = ()) -> str:
-    said = _members(kind, "Args")
+    said = members(kind, "Args")
     rows = (
         (f"`{f.name}`", RULES[f.name].expected, _default(f.default), said[f.name])
         for f in fields(kind)
@@ -197,88 +198,11 @@ def report_keys() -> str:
     """The keys of the JSON file, with the attributes of what is nested in it."""
     parts = []
     for title, kind in (("", Report), ("steps", StepRecord), ("fidelity", Fidelity), ("speed", Speed)):
-        said = _members(kind, "Attributes")
+        said = members(kind, "Attributes")
         rows = ((f"`{f.name}`", f"`{f.type}`", said.get(f.name, "")) for f in fields(kind))
-        about = f"### `{title}`\n\n{_first_line(kind)}\n\n" if title else ""
+        about = f"### `{title}`\n\n{first_line(kind)}\n\n" if title else ""
         parts.append(about + table(("key", "type", "meaning"), rows))
     return "\n\n".join(parts)
-
-
-def _members(kind: Any, section: str) -> dict[str, str]:
-    """What a docstring says of each name in a section; one entry may be of several names."""
-    found = dict(_SECTION.findall(inspect.getdoc(kind) + "\n"))
-    said = {}
-    for entry in re.split(r"\n(?=    \w)", found.get(section, "").rstrip()):
-        names, _, meaning = " ".join(entry.split()).partition(": ")
-        said.update(dict.fromkeys(names.split(", "), meaning))
-    return said
-
-
-def _first_line(value: Any) -> str:
-    return (inspect.getdoc(value) or "").partition("\n")[0]
-
-
-def python() -> str:
-    """The public names, from their docstrings."""
-    return "\n\n".join(_described(name, getattr(eightfold, name)) for name in sorted(eightfold.__all__))
-
-
-def _described(name: str, value: Any) -> str:
-    text = f"## {name}\n\n{_signature(f'eightfold.{name}', value)}\n\n{_prose(value)}"
-    return "\n\n".join([text, *_described_members(name, value)]) if inspect.isclass(value) else text
-
-
-def _described_members(owner: str, kind: type) -> Iterator[str]:
-    for name, member in vars(kind).items():
-        target = member.func if hasattr(member, "func") else getattr(member, "__func__", member)
-        shown = not name.startswith("_") or name == "__call__"
-        if not shown or not inspect.getdoc(target) or not (callable(target) or isinstance(target, property)):
-            continue
-        is_method = inspect.isfunction(target) and not hasattr(member, "func")
-        heading = _signature(f"{owner}.{name}", target) if is_method else ""
-        yield "\n\n".join(part for part in (f"### {owner}.{name}", heading, _prose(target)) if part)
-
-
-def _signature(name: str, value: Any) -> str:
-    signature = inspect.signature(value)
-    shown = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
-    parts = [_parameter(p) for p in shown]
-    keyword = next((i for i, p in enumerate(shown) if p.kind is p.KEYWORD_ONLY), None)
-    if keyword is not None and not any(p.kind is p.VAR_POSITIONAL for p in shown):
-        parts.insert(keyword, "*")
-    result = "" if signature.return_annotation in (signature.empty, None, "None") else _returned(signature)
-    text = f"{name}({', '.join(parts)}){result}"
-    if len(text) > 100:
-        text = f"{name}(\n    " + ",\n    ".join(parts) + f",\n){result}"
-    return f"```python\n{text}\n```"
-
-
-def _returned(signature: inspect.Signature) -> str:
-    return f" -> {signature.return_annotation}"
-
-
-def _parameter(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-    default = parameter.default
-    if default is parameter.empty:
-        return f"{stars}{parameter.name}: {parameter.annotation}"
-    shown = "..." if "factory" in repr(default) else repr(default)
-    return f"{parameter.name}: {parameter.annotation} = {shown}"
-
-
-def _prose(value: Any) -> str:
-    """A docstring as Markdown: sections in bold, their entries as lists."""
-
-    def section(found: re.Match[str]) -> str:
-        entries = [" ".join(entry.split()) for entry in re.split(r"\n(?=    \S)", found[2].rstrip())]
-        listed = "\n".join(f"- {_named(entry)}" for entry in entries if entry)
-        return f"**{found[1]}**\n\n{' '.join(entries) if found[1] == 'Returns' else listed}\n\n"
-
-    return re.sub(r"\n{3,}", "\n\n", _SECTION.sub(section, (inspect.getdoc(value) or "") + "\n")).strip()
-
-
-def _named(entry: str) -> str:
-    return re.sub(r"^([\w, ]+): ", lambda found: f"`{found[1]}`: ", entry)
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -288,7 +212,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipe": recipe_keys,
     "override": override_keys,
     "report": report_keys,
-    "python": python,
+    "python": public_names,
     "accuracy": accuracy,
 }
 

@@ -94,7 +94,9 @@ def test_the_benchmark_has_its_place_in_the_readme() -> None:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What examples/train_digits.py writes, made once."""
     folder = tmp_path_factory.mktemp("digits")
-    subprocess.run([sys.executable, ROOT / "examples/train_digits.py", folder], check=True, capture_output=True)
+    train = [sys.executable, ROOT / "examples/train_digits.py", folder]
+    run = subprocess.run(train, check=True, capture_output=True, text=True)
+    assert re.search(r"accuracy: 0\.9", run.stdout), run.stdout
     return folder
 
 

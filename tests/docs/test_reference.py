@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import inspect
 from pathlib import Path
 from types import ModuleType
@@ -16,12 +16,10 @@ GENERATE = Path(__file__).parents[2] / "docs" / "generate.py"
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_docs", GENERATE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The script docs/generate.py, which imports what lies beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(GENERATE.parent)
+        return importlib.import_module(GENERATE.stem)
 
 
 def test_generated_parts_are_up_to_date(generate: ModuleType) -> None:

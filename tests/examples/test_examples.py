@@ -12,9 +12,9 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LONG = {"demo.py"}  # what `make demo` runs takes minutes
+ELSEWHERE = {"train_digits.py"}  # runs where the documents are tried, in tests/docs
 PRINTS = {
     "step_by_step.py": r"all but the first: largest error [0-4]\.\d\d% ",
-    "train_digits.py": r"accuracy: 0\.9",
     "two_inputs.py": r"6 ops in 8 bits[^\n]*\n[2-9]\d\.\d dB on 16 examples",
     "without_data.py": r"3 products in 8 bits\ninput up to 1: error [0-4]\.\d\d%\ninput up to 100: error [0-4]\.\d\d%",
 }
@@ -33,5 +33,5 @@ def test_it_runs_and_prints_what_it_promises(name: str, tmp_path: Path) -> None:
 
 def test_every_example_is_tried_and_at_most_60_lines_long() -> None:
     found = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
-    assert found.keys() == PRINTS.keys() | LONG
+    assert found.keys() == PRINTS.keys() | LONG | ELSEWHERE
     assert max(lines for name, lines in found.items() if name not in LONG) <= 60

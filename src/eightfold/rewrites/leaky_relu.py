@@ -1,6 +1,6 @@
 """LeakyRelu in 8 bits, from what the kernels have: a Relu and a sum.
 
-    x ─ LeakyRelu(α)      =>      r = Relu((1 - α) · x)      y = α · x + r
+    x ─ LeakyRelu(a)      =>      r = Relu((1 - a) · x)      y = a · x + r
 
 Two passes of a depthwise 1x1 convolution, 2 to 3 times faster than going through float at batch 32 and no slower at
 batch 1. The codes of r are rounded once more: about one code in eight is off by one.
@@ -49,7 +49,7 @@ def _reads(match: Match) -> Reads:
 
 
 def _small_slope(match: Match, facts: Facts) -> str | None:
-    """Only for 0 < α < 1 is the larger of x and α · x a LeakyRelu."""
+    """Only for 0 < a < 1 is the larger of x and a · x one."""
     value = match.get("alpha")
     if value is not None and value.size != 1:
         return "its slope differs from channel to channel"

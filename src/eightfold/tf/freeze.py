@@ -53,8 +53,8 @@ def freeze(session: Any, signatures: Mapping[str, Signature], origin: str, init:
     graph_def = freezable(session)
     roots = [spec.ref.node for s in signatures.values() for spec in (*s.outputs.values(), *s.inputs.values())]
     init = tuple(init) if _has_tables(graph_def) else ()
-    _refuse_too_large(graph_def, {*roots, *init}, origin)
     with quiet():
+        _refuse_too_large(graph_def, {*roots, *init}, origin)
         frozen = tf.compat.v1.graph_util.convert_variables_to_constants(session, graph_def, sorted({*roots, *init}))
     graph, located = _with_outputs(*cut_at_inputs(from_graph_def(frozen), signatures))
     graph = inline_calls(graph)
