@@ -36,6 +36,7 @@ ROOT = HERE.parent
 _MARKED = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _HELP = "import sys; sys.argv[0] = 'eightfold'; from eightfold.cli.app import main; main()"
 _NAMED = {"Clip": clipped, "Gelu": gelu_erf, "GeluTanh": gelu_tanh}
+_TOOLS = ("TF fp32", "eightfold int8", "INC int8")
 _COMMANDS = ("", "quantize", "evaluate", "benchmark", "explain")
 
 
@@ -154,8 +155,7 @@ def rewrite_conditions() -> str:
 
 def accuracy() -> str:
     """The recorded results of benchmarks/cifar.py."""
-    lines = (ROOT / "benchmarks" / "results" / "cifar.jsonl").read_text(encoding="utf-8").splitlines()
-    results = [json.loads(line) for line in lines]
+    results = _results("cifar")
     rows = (
         (r["net"], f"{r['fp32_top1']:.1%}", f"{r['int8_top1']:.1%}", f"{r['agreement']:.1%}", f"{r['sqnr_db']:.1f} dB")
         for r in results
@@ -163,6 +163,22 @@ def accuracy() -> str:
     headings = ("network", "top-1 float", "top-1 int8", "same answer", "signal to noise of the scores")
     contexts = dict.fromkeys(f"{r['examples']} pictures; {r['machine']}; `{r['command']}`" for r in results)
     return f"{table(headings, rows)}\n\n{'; '.join(contexts)}."
+
+
+def peers() -> str:
+    """The recorded results of benchmarks/inc.py."""
+    top1 = {(r["net"], r["name"]): r["top1"] for r in _results("inc-accuracy")}
+    nets = dict.fromkeys(net for net, _ in top1)
+    rows = [(f"{net}, top-1", *(f"{top1[net, name]:.1%}" for name in _TOOLS)) for net in nets]
+    speeds = {r["name"]: r["timing"]["median_ms"] / r["batch_size"] for r in _results("inc")}
+    if speeds:
+        rows.append(("ResNet-50 at batch 32, ms an image", *(f"{speeds[name]:.2f}" for name in _TOOLS)))
+    return table(("", "float", "eightfold int8", "Intel Neural Compressor int8"), rows)
+
+
+def _results(name: str) -> list[dict[str, Any]]:
+    file = ROOT / "benchmarks" / "results" / f"{name}.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
 # --- recipe, report, Python ---------------------------------------------------------------------------------------
@@ -214,6 +230,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "report": report_keys,
     "python": public_names,
     "accuracy": accuracy,
+    "peers": peers,
 }
 
 if __name__ == "__main__":

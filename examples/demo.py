@@ -56,7 +56,7 @@ def digits(folder: Path) -> None:
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(3e-3), loss)
-    model.fit(x[:1437], y[:1437], epochs=15, batch_size=64, verbose=0)
+    model.fit(x[:1437], y[:1437], epochs=30, batch_size=64, verbose=0)
     model.export(folder / "digits", verbose=False)
     fast = ef.quantize(folder / "digits", x[:1437], recipe=ef.Recipe(fallback=False))
     fast.save(folder / "digits-int8", overwrite=True)

@@ -126,6 +126,16 @@ def test_06_summand_that_the_sum_itself_convolves_is_copied() -> None:
     assert case.sqnr > 32
 
 
+def test_06_sum_written_as_add_n() -> None:
+    def model(x: tf.Tensor) -> tf.Tensor:
+        y = tf.nn.relu(conv(x, FIRST))
+        return conv(tf.nn.relu(tf.add_n([conv(tf.nn.relu(conv(y, WIDE)), WIDE), y])), POINT)
+
+    case = through(function(None, 8, 8, 4)(model), X)
+    assert case.rewrites == ["conv_relu", "conv_relu", "conv_add_relu", "conv"]
+    assert case.sqnr > 32
+
+
 def test_06_projection_shortcut_is_signed() -> None:
     def model(x: tf.Tensor) -> tf.Tensor:
         y = tf.nn.relu(conv(x, FIRST))

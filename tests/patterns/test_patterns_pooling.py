@@ -136,3 +136,22 @@ def test_concat_along_other_axes_and_resize() -> None:
     assert case.conversions == (1, 1)
     assert case.plan.refusals == ()
     assert case.sqnr > 33
+
+
+@pytest.mark.parametrize("how", ["keras upsampling", "depth to space", "mirror pad", "resize"])
+def test_ops_that_only_move_numbers_move_codes(how: str) -> None:
+    def moved(y: tf.Tensor) -> tf.Tensor:
+        if how == "keras upsampling":
+            return tf.reshape(tf.tile(tf.expand_dims(y, 3), [1, 1, 1, 2, 1]), [-1, 8, 16, 8])
+        if how == "depth to space":
+            return tf.concat([tf.nn.space_to_depth(tf.nn.depth_to_space(y, 2), 2), y], -1)[..., :8]
+        if how == "mirror pad":
+            return tf.pad(y, [[0, 0], [1, 1], [2, 1], [0, 0]], mode="REFLECT")
+        return tf.compat.v1.image.resize_nearest_neighbor(y, [11, 5], half_pixel_centers=True)
+
+    model = function(None, 8, 8, 4)(lambda x: conv(moved(conv(x, FIRST)), POINT))
+    case = through(model, X)
+    assert case.conversions == (1, 1)
+    assert case.plan.refusals == ()
+    assert case.rewrites[0] == case.rewrites[-1] == "conv"
+    assert case.sqnr > 33

@@ -127,7 +127,7 @@ def test_a_convolution_is_as_close_as_rounding_allows(convolution: Convolution) 
 
 @pytest.mark.int8
 @given(convolutions())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_convolution_on_tensorflow(convolution: Convolution) -> None:
     assert_tensorflow_agrees(convolution.lowered())
 
@@ -191,7 +191,7 @@ def test_a_dense_layer_is_as_close_as_rounding_allows(product: Product) -> None:
 
 @pytest.mark.int8
 @given(products)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_dense_layer_on_tensorflow(product: Product) -> None:
     case = product.lowered()
     assert_tensorflow_agrees(case)
@@ -238,6 +238,6 @@ def test_pools_are_as_close_as_rounding_allows(pool: tuple) -> None:  # type: ig
 
 @pytest.mark.int8
 @given(POOLS)
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_pools_on_tensorflow(pool: tuple) -> None:  # type: ignore[type-arg]
     assert_tensorflow_agrees(pooled(*pool))

@@ -59,10 +59,12 @@ def _operand(graph: Graph, node: Node) -> tuple[Ref, Array] | None:
 
 
 def _canonical(model: Model) -> Model:
-    """x / c becomes x · (1/c), x - c becomes x + (-c); two in a row become one."""
+    """x / c becomes x · (1/c), x - c becomes x + (-c), the AddN of two an AddV2; two in a row become one."""
     graph, edit = model.graph, Edit(model)
     touched: set[str] = set()
     for node in graph:
+        if node.op == "AddN" and len(node.inputs) == 2:
+            edit.change(node.but(op="AddV2").with_attrs(N=None))
         if node.op not in ("RealDiv", "Sub", "Mul", "Add", "AddV2"):
             continue
         operand = _operand(graph, node)

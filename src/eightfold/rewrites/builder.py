@@ -173,7 +173,8 @@ class Builder:
         return encoding_of(values, Code.OFFSET if Code.OFFSET in accepted else Code.SIGNED)
 
     def _quantized(self, ref: Ref, encoding: Encoding) -> Coded:
-        inputs = (self.real(ref), *self._full_range(encoding))
+        real = self._real.setdefault(ref, self.real(ref))  # float readers go on reading what was there before the codes
+        inputs = (real, *self._full_range(encoding))
         attrs = {**_QUANTIZE, "T": encoding.dtype}
         return Coded(self.add("QuantizeV2", f"{ref.node}/quantize", inputs, attrs), encoding)
 

@@ -1,7 +1,7 @@
 """Ops that move numbers without looking at them work on codes as well.
 
     x ─ Reshape | Squeeze | ExpandDims                       =>   the same op on codes
-    x ─ Transpose | Slice | StridedSlice | ResizeNearest     =>   Bitcast ─ the same op on bytes ─ Bitcast
+    x ─ Transpose | Slice | ResizeNearest | Tile ...         =>   Bitcast ─ the same op on bytes ─ Bitcast
     x ─ Pad                                                  =>   the same, padding with the code of zero
     a, b, c ─ ConcatV2                                       =>   ConcatV2 of codes, which share one encoding
 
@@ -26,7 +26,7 @@ from eightfold.rewrites.rewrite import Facts, Reads, Rewrite
 __all__ = ["MOVEMENT"]
 
 _ON_CODES = "Reshape|Squeeze|ExpandDims"
-_ON_BYTES = "Transpose|Slice|StridedSlice|ResizeNearestNeighbor"
+_ON_BYTES = "Transpose|Slice|StridedSlice|ResizeNearestNeighbor|Tile|MirrorPad|DepthToSpace|SpaceToDepth"
 _INT32 = DType("int32")
 
 
