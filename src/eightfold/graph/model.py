@@ -54,6 +54,7 @@ class Model:
         signatures: by name.
         origin: what the model was made from, for people to read.
         init: nodes to run once before the first use (they fill look-up tables).
+        notes: what was noticed on the way and the user should know.
         assets: file contents that `init` reads, by the name of the constant that holds their path.
     """
 
@@ -62,6 +63,7 @@ class Model:
     origin: str = ""
     init: tuple[str, ...] = ()
     assets: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def but(self, **changes: Any) -> Model:
         return _replace(self, **changes)

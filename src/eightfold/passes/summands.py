@@ -17,7 +17,7 @@ __all__ = ["compute_summands_late", "protect_summands"]
 
 _SAME_BUFFER = {
     *("Bitcast", "ExpandDims", "Identity", "Reshape", "Squeeze"),
-    *("Pad", "PadV2", "ResizeNearestNeighbor", "Slice", "StridedSlice", "Transpose"),  # where they move nothing
+    *("MirrorPad", "Pad", "PadV2", "ResizeNearestNeighbor", "Slice", "StridedSlice", "Tile", "Transpose"),  # moving nothing
 }
 _SUMMAND = 3
 """The input position of the summand: after data, filter and bias."""

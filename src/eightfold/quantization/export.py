@@ -23,6 +23,8 @@ __all__ = ["Progress", "export", "largest_difference"]
 Progress: TypeAlias = Callable[[str, int, "int | None"], None]
 """Called with the name of a stage, the work done in it and, where known, its total."""
 
+_NO_INPUT = "it ran on no random input that was tried"
+
 _TOLERANCE = 1e-4
 """Relative to the largest output. Folding reorders float32 products: a few units in the last place for each layer."""
 
@@ -67,8 +69,9 @@ def export(
         result = apply(result, context)
     tell("export", len(EXPORT), len(EXPORT))
     _refuse_nan(result)
-    _prove(original, result)
-    return result
+    unproven = _prove(original, result)
+    notes = tuple(f"signature {name!r} was not compared with the original: {_NO_INPUT}" for name in unproven)
+    return result.but(notes=notes)
 
 
 def _refuse_nan(model: Model) -> None:
@@ -88,14 +91,18 @@ def _refuse_nan(model: Model) -> None:
                 )
 
 
-def _prove(original: Model, exported: Model) -> None:
-    """Runs both on random input, for each signature; one after the other, since each holds all weights."""
+def _prove(original: Model, exported: Model) -> list[str]:
+    """Runs both on random input, for each signature; one after the other, since each holds all weights.
+
+    Returns the signatures for which no input was found that the original runs on.
+    """
     with Runner.of(original, optimize=False) as run:
         accepted = {name: _accepted(run, signature) for name, signature in original.signatures.items()}
     with Runner.of(exported, optimize=False) as run:
         for name, found in accepted.items():
             if found is not None:
                 _prove_signature(original, exported, name, *found, run)
+    return [name for name, found in accepted.items() if found is None]
 
 
 def _prove_signature(

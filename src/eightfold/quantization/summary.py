@@ -50,7 +50,7 @@ def summarize(
             "python": platform.python_version(),
         },
         weight_bits=weight_bits,
-        notes=_notes(written.graph),
+        notes=(*source.notes, *_notes(written.graph)),
     )
 
 
