@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eightfold.quantization.calibrate import calibrate
     from eightfold.quantization.export import export
     from eightfold.quantization.plan import Plan
-    from eightfold.quantization.recipe import Recipe
+    from eightfold.quantization.recipe import Override, Recipe
     from eightfold.quantization.report import Report, read_report
     from eightfold.quantization.result import Quantized
     from eightfold.quantization.steps import lower, plan, quantize
@@ -32,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Model",
+    "Override",
     "Plan",
     "Quantized",
     "Recipe",
@@ -47,6 +48,7 @@ __all__ = [
 
 _HOME = {
     "Model": "graph.model",
+    "Override": "quantization.recipe",
     "Plan": "quantization.plan",
     "Quantized": "quantization.result",
     "Recipe": "quantization.recipe",

@@ -42,7 +42,7 @@ def explain(  # noqa: PLR0913  (one argument for each option)
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as one HTML page.")] = None,
     view: Annotated[
-        bool, typer.Option("--view", help="Open the graph in Netron (pip install 'eightfold[view]').")
+        bool, typer.Option("--view", help="Open the graph in Netron (pip install 'eightfold\\[view]').")
     ] = False,
     recipe: RecipeFile = None,
     exclude: Exclude = None,

@@ -48,7 +48,10 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             _say("Interrupted; what was there before is untouched.")
             raise typer.Exit(INTERRUPTED) from None
         except (Exception, SystemExit) as error:  # the user's function may call sys.exit
-            raise typer.Exit(_explained(error, _functions(kwargs))) from error
+            functions = _functions(kwargs)
+            if isinstance(error, SystemExit) and _known(error, functions) is None:
+                raise  # whoever read our output has closed the pipe
+            raise typer.Exit(_explained(error, functions)) from error
 
     return run
 

@@ -61,7 +61,8 @@ def _facts(report: Report, explanation: Explanation, saved: Path) -> Iterator[tu
         times = f"{speed.float_ms:.1f} ms to {speed.int8_ms:.1f} ms"
         yield "speed", f"{times} at batch {speed.batch_size} (about {speed.speedup:.2f}x)"
     if explanation.breaks:
-        yield "flow", f"{len(explanation.breaks)} breaks between 8-bit pieces; see eightfold explain"
+        count = len(explanation.breaks)
+        yield "flow", f"{count} {'break' if count == 1 else 'breaks'} between 8-bit pieces; see eightfold explain"
     for note in report.notes:
         yield "note", escape(note)
     yield "saved", escape(f"{saved} (needs TensorFlow {report.requires_tensorflow} or newer)")

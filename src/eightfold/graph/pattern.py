@@ -167,7 +167,7 @@ def _match(graph: Graph, pattern: Pattern, ref: Ref, state: _State) -> Iterator[
 def _match_leaf(graph: Graph, leaf: _Leaf, ref: Ref, state: _State) -> _State | Miss:
     if leaf.constant != (graph[ref].op == "Const"):
         expected = "a constant" if leaf.constant else "computed"
-        return Miss(f"{leaf.name} ({ref}) is not {expected}", len(state.nodes))
+        return Miss(f"{leaf.name} ({ref}) is not {expected}", len(state.nodes) + 1)
     bound = state.refs.get(leaf.name, ref)
     if bound != ref:
         return Miss(f"{leaf.name} is {bound} in one place and {ref} in another", len(state.nodes))

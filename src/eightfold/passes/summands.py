@@ -17,7 +17,16 @@ __all__ = ["compute_summands_late", "protect_summands"]
 
 _SAME_BUFFER = {
     *("Bitcast", "ExpandDims", "Identity", "Reshape", "Squeeze"),
-    *("MirrorPad", "Pad", "PadV2", "ResizeNearestNeighbor", "Slice", "StridedSlice", "Tile", "Transpose"),  # moving nothing
+    *(
+        "MirrorPad",
+        "Pad",
+        "PadV2",
+        "ResizeNearestNeighbor",
+        "Slice",
+        "StridedSlice",
+        "Tile",
+        "Transpose",
+    ),  # moving nothing
 }
 _SUMMAND = 3
 """The input position of the summand: after data, filter and bias."""

@@ -160,7 +160,8 @@ def _best(
         return Refusal(node.name, node.op, excluded)
     outputs = frozenset(model.outputs)
     best: Step | None = None
-    reason, closest = f"stock TensorFlow has no 8-bit kernel for {node.op}", (False, 0)
+    reason = f"stock TensorFlow has no 8-bit kernel for {node.op}"
+    closest = (False, 1)  # that a pattern ends in the same op tells nothing yet
     for rewrite in rewrites:
         for found in matches(model.graph, rewrite.pattern, node, outputs):
             if isinstance(found, Miss):
@@ -198,7 +199,7 @@ def _connected(steps: Iterable[Step], graph: Graph) -> tuple[tuple[Step, ...], t
         kept = staying
     names = {step.name for step in kept}
     idle = [step for step in given if step.name not in names]
-    reason = "nothing beside it is in 8 bits"
+    reason = "a neighbour of it is in float: 8 bits would only add conversions"
     return tuple(kept), tuple(Refusal(step.name, step.match.node.op, reason) for step in idle)
 
 
