@@ -11,6 +11,7 @@ from eightfold.quantization.plan import Plan, make_plan
 from eightfold.quantization.recipe import Override, Recipe
 from lowering import NEW, feeds_for, lowered, reasons_of, rewrites_of, tensors_of
 
+IDLE = "a neighbour of it is in float: 8 bits would only add conversions"
 POOL = {"ksize": (1, 2, 2, 1), "strides": (1, 1, 1, 1), "padding": b"SAME", "data_format": b"NHWC"}
 
 
@@ -62,9 +63,7 @@ def test_giving_a_step_back() -> None:
     less = plan.without("total", reason="it is the culprit")
     assert [step.name for step in less.steps] == ["stem", "a", "conv_3", "head"]
     assert reasons_of(less)["total"] == "it is the culprit"
-    assert (
-        reasons_of(less)["pooled"] == "a neighbour of it is in float: 8 bits would only add conversions"
-    )  # what only carried codes goes as well
+    assert reasons_of(less)["pooled"] == IDLE  # what only carried codes goes as well
     assert len(plan.steps) == 6
     with pytest.raises(KeyError, match="the plan has no step named 'nothing'"):
         plan.without("nothing")
@@ -120,7 +119,7 @@ def test_carriers_alone_are_not_worth_it() -> None:
     x = w.input("x", (2, 6, 6, 4))
     plan = plan_of(w.model(y=w.node("MaxPool", w.node("Relu", x), attrs=POOL)))
     assert plan.steps == ()
-    assert reasons_of(plan)["maxpool"] == "a neighbour of it is in float: 8 bits would only add conversions"
+    assert reasons_of(plan)["maxpool"] == IDLE
 
 
 def test_a_bridge_needs_8_bits_on_both_sides() -> None:
@@ -131,10 +130,7 @@ def test_a_bridge_needs_8_bits_on_both_sides() -> None:
         return w.model(y=w.conv(y, w.normal(1, 1, 4, 4)) if last else w.node("Tanh", y))
 
     assert "avgpool" in rewrites_of(plan_of(model(last=True)))
-    assert (
-        reasons_of(plan_of(model(last=False)))["avgpool"]
-        == "a neighbour of it is in float: 8 bits would only add conversions"
-    )
+    assert reasons_of(plan_of(model(last=False)))["avgpool"] == IDLE
 
 
 def test_of_two_orientations_the_one_that_may_be_used_is() -> None:

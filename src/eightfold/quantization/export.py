@@ -23,6 +23,9 @@ __all__ = ["Progress", "export", "largest_difference"]
 Progress: TypeAlias = Callable[[str, int, "int | None"], None]
 """Called with the name of a stage, the work done in it and, where known, its total."""
 
+_LEEWAY = 10
+"""How many times an output may change what it moves by itself; folding rounds in every layer, a nudge only once."""
+
 _NO_INPUT = "it ran on no random input that was tried"
 
 _TOLERANCE = 1e-4
@@ -108,7 +111,7 @@ def _prove(original: Model, exported: Model) -> list[str]:
 def _prove_signature(
     original: Model, exported: Model, name: str, feeds: Mapping[Ref, Array], expected: list[Array], run: Runner
 ) -> None:
-    """Raises `ModelError` where an output changed; one that differs by itself, being random, is let pass."""
+    """Raises `ModelError` where an output changed by more than it moves by itself."""
     before, after = original.signatures[name], exported.signatures[name]
     moved = {after.inputs[key].ref: feeds[spec.ref] for key, spec in before.inputs.items()}
     actual = run([spec.ref for spec in after.outputs.values()], moved)
@@ -116,7 +119,7 @@ def _prove_signature(
         difference = largest_difference(old, new)
         if difference <= _TOLERANCES.get(old.dtype.name, _TOLERANCE):
             continue
-        if old.shape == new.shape and _is_random(original, spec.ref, feeds, old):
+        if old.shape == new.shape and difference <= _LEEWAY * _restlessness(original, spec.ref, feeds, old):
             continue
         raise ModelError(
             f"export changed output {key!r} of signature {name!r} by {difference:.2g} of its largest value, "
@@ -124,10 +127,12 @@ def _prove_signature(
         )
 
 
-def _is_random(original: Model, output: Ref, feeds: Mapping[Ref, Array], seen: Array) -> bool:
-    """Whether the original itself gives another answer to the same input."""
+def _restlessness(original: Model, output: Ref, feeds: Mapping[Ref, Array], seen: Array) -> float:
+    """How much an output of the original moves by itself: run again, as random numbers make it, and with its input
+    moved by 1e-6, as rounding does in a net that is ill-conditioned far from its data."""
+    nudged = {ref: value * np.float32(1 + 1e-6) if value.dtype == np.float32 else value for ref, value in feeds.items()}
     with Runner.of(original, optimize=False) as run:
-        return largest_difference(seen, run([output], feeds)[0]) > _TOLERANCE
+        return max(largest_difference(seen, run([output], given)[0]) for given in (feeds, nudged))
 
 
 def _accepted(run: Runner, signature: Signature) -> tuple[Mapping[Ref, Array], list[Array]] | None:
