@@ -41,7 +41,8 @@ def test_options_reach_the_measurement(run: Any, float_model: Path, asked: list[
 
 def test_the_table_and_the_json_have_all_models(run: Any, float_model: Path, asked: list[Settings]) -> None:
     table = run("benchmark", float_model, float_model).stdout
-    assert "2.00x (2.00-2.00)" in table
+    assert "2.00x" in table
+    assert "(2.00-2.00)" in table
     document = json.loads(run("benchmark", float_model, float_model, "--json").stdout)
     assert [one["speedup"]["median"] for one in document["models"]] == [1.0, 2.0]
     assert document["models"][0]["timing"]["p99_ms"] == 3.0
