@@ -20,7 +20,8 @@ from eightfold.graph.edit import Edit
 from eightfold.graph.ir import Array, Attr, DType, Node, Ref
 from eightfold.graph.model import Model
 from eightfold.quantization.plan import Plan, Refusal, Step
-from eightfold.rewrites.kernels import CONV, DEPTHWISE
+from eightfold.rewrites.builder import QUANTIZE
+from eightfold.rewrites.kernels import CONV, DEPTHWISE, conv_attrs
 from eightfold.rewrites.matmul import FLOAT_PRODUCT, FLOAT_PRODUCT_ATTRS
 from eightfold.rewrites.weights import Weight, quantize_weight
 
@@ -85,22 +86,9 @@ class _Writer:
         low = edit.add("Neg", f"{node.name}/low", (hi,), {"T": _FLOAT}) if dtype == "qint8" else lo
         inputs = (codes, filter_ref, low, hi, *self._bounds(node, -weight.limit, weight.limit))
         attrs: dict[str, Attr] = {
-            "Tinput": dtype,
-            "Tfilter": DType("qint8"),
-            "Tbias": _FLOAT,
-            "Tsummand": DType("qint32"),
-            "out_type": DType("qint32"),
+            **conv_attrs(dtype, DType("qint32"), node.attrs),
             "Tdevice_inputs": (dtype, DType("qint8")),
             "Thost_inputs": (_FLOAT,) * 4,
-            "Tdevice_outputs": (DType("qint32"),),
-            "Thost_outputs": (_FLOAT, _FLOAT),
-            "strides": node.attrs["strides"],
-            "padding": node.attrs["padding"],
-            "dilations": node.attrs.get("dilations", (1, 1, 1, 1)),
-            "explicit_paddings": node.attrs.get("explicit_paddings", ()),
-            "data_format": b"NHWC",
-            "is_filter_const": True,
-            "is_bias_const": True,
             "fused_ops": (),
         }
         sums = edit.add(CONV, f"{node.name}/int8", inputs, attrs)
@@ -154,14 +142,7 @@ class _Writer:
         lo, hi = self._extremes(name, ref, positive)
         if not positive and not unsigned:
             lo, hi = self._symmetric(name, lo, hi)
-        attrs: dict[str, Attr] = {
-            "T": DType("quint8" if positive or unsigned else "qint8"),
-            "mode": b"MIN_COMBINED",
-            "round_mode": b"HALF_AWAY_FROM_ZERO",
-            "narrow_range": False,
-            "axis": -1,
-            "ensure_minimum_range": 0.0,
-        }
+        attrs = {**QUANTIZE, "T": DType("quint8" if positive or unsigned else "qint8")}
         return self._edit.add("QuantizeV2", f"{name}/quantize", (ref, lo, hi), attrs), lo, hi
 
     def _symmetric(self, name: str, lo: Ref, hi: Ref) -> tuple[Ref, Ref]:

@@ -70,13 +70,13 @@ class Fallback:
     def fast(self, candidate: Candidate) -> Candidate:
         """Gives back the regions that cost more than they save, where the whole is not faster than float.
 
-        Regions are ranked by how much they compute for each number that crosses their border. Ever more of the poorest
+        Regions are ranked by how much they compute for each tensor that crosses their border. Ever more of the poorest
         are given back, half of what is left at a time, and the fastest of these models is kept.
         """
         candidate = self._timed(candidate)
         if not self._slow(candidate) or not candidate.plan.recipe.fallback or not candidate.plan.steps:
             return candidate
-        best, regions = candidate, sorted(candidate.plan.regions, key=self._intensity)
+        best, regions = candidate, sorted(candidate.plan.regions, key=_intensity)
         for count in _growing(len(regions)):
             reason = f"the model ran at {_speedup(candidate):.2f} times the float speed with it"
             names = [step.name for region in regions[:count] for step in region]
@@ -113,12 +113,16 @@ class Fallback:
             return [step.name for step in candidate.plan.steps], "everything that was left"
         return [worst.name], worst.name
 
-    def _intensity(self, region: tuple[Step, ...]) -> float:
-        """Weights of a region for each channel that crosses its border: what it computes against what it converts."""
-        inside = {step.match.root for step in region}
-        border = {ref for step in region for ref, _ in step.reads if ref not in inside}
-        weights = sum(step.match.value("filter").size for step in region if "filter" in step.match.refs)
-        return float(weights / max(1, len(border)) / len(region) ** 0.5)
+
+def _intensity(region: tuple[Step, ...]) -> float:
+    """What a region computes against what it converts: weights for each tensor that crosses its border.
+
+    Divided by the root of its length, so that of two alike the longer, which risks more, goes first.
+    """
+    inside = {step.match.root for step in region}
+    border = {ref for step in region for ref, _ in step.reads if ref not in inside}
+    weights = sum(step.match.value("filter").size for step in region if "filter" in step.match.refs)
+    return float(weights / max(1, len(border)) / len(region) ** 0.5)
 
 
 def _speedup(candidate: Candidate) -> float:

@@ -13,10 +13,10 @@ from eightfold.graph.ir import Array, Attr, DType, Graph, Node, Ref, Shape
 from eightfold.rewrites.kernels import requantize
 from eightfold.rewrites.weights import Weight, quantize_weight
 
-__all__ = ["FLOAT", "Builder", "Coded", "WeightForm"]
+__all__ = ["FLOAT", "QUANTIZE", "Builder", "Coded", "WeightForm"]
 
 FLOAT = DType("float32")
-_QUANTIZE = {
+QUANTIZE: Mapping[str, Attr] = {
     "axis": -1,
     "ensure_minimum_range": 0.0,  # the default widens every range narrower than 0.01
     "mode": b"MIN_COMBINED",  # the only mode whose numbers do not depend on which kernel TensorFlow picks
@@ -175,7 +175,7 @@ class Builder:
     def _quantized(self, ref: Ref, encoding: Encoding) -> Coded:
         real = self._real.setdefault(ref, self.real(ref))  # float readers go on reading what was there before the codes
         inputs = (real, *self._full_range(encoding))
-        attrs = {**_QUANTIZE, "T": encoding.dtype}
+        attrs = {**QUANTIZE, "T": encoding.dtype}
         return Coded(self.add("QuantizeV2", f"{ref.node}/quantize", inputs, attrs), encoding)
 
     def dequantized(self, name: str, codes: Ref, encoding: Encoding) -> Ref:

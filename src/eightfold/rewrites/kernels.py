@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eightfold.rewrites.builder import Builder, Coded
     from eightfold.rewrites.weights import Weight
 
-__all__ = ["CONV", "DEPTHWISE", "POINTWISE", "fused_conv", "requantize", "scale_channels"]
+__all__ = ["CONV", "DEPTHWISE", "POINTWISE", "conv_attrs", "fused_conv", "requantize", "scale_channels"]
 
 CONV = "_FusedQuantizedConv2D"
 DEPTHWISE = "_FusedQuantizedDepthwiseConv2D"
@@ -78,7 +78,7 @@ def fused_conv(
         fused.append(b"Relu")
     host.extend(b.kernel_range(out))
     attrs = {
-        **_attrs(x.encoding, out, geometry),
+        **conv_attrs(x.encoding.dtype, out.dtype, geometry),
         "fused_ops": (*fused, b"Requantize"),
         "Tdevice_inputs": tuple(types),
         "Thost_inputs": (_FLOAT,) * len(host),
@@ -86,14 +86,15 @@ def fused_conv(
     return b.add(op, name, (*device, *host), attrs)
 
 
-def _attrs(x: Encoding, out: Encoding, geometry: Mapping[str, Attr]) -> dict[str, Attr]:
+def conv_attrs(x: DType, out: DType, geometry: Mapping[str, Attr]) -> dict[str, Attr]:
+    """What all uses of the two kernels have in common; the fused ops and the types of the inputs are still to come."""
     return {
-        "Tinput": x.dtype,
+        "Tinput": x,
         "Tfilter": DType("qint8"),
         "Tbias": _FLOAT,
-        "Tsummand": out.dtype,
-        "out_type": out.dtype,
-        "Tdevice_outputs": (out.dtype,),
+        "Tsummand": out,
+        "out_type": out,
+        "Tdevice_outputs": (out,),
         "Thost_outputs": (_FLOAT, _FLOAT),
         "strides": geometry["strides"],
         "padding": geometry["padding"],
