@@ -260,6 +260,11 @@ class TestNpz:
         with pytest.raises(DataError, match=r"d\.npz is not an \.npz file that can be read"):
             load(path, inputs=IMAGE)
 
+    def test_text(self, tmp_path: Path) -> None:
+        (tmp_path / "d.npz").write_text("1, 2, 3")
+        with pytest.raises(DataError, match=r"d\.npz is not an \.npz file that can be read: it is no zip archive"):
+            load(tmp_path / "d.npz", inputs=IMAGE)
+
     def test_damaged_inside(self, tmp_path: Path) -> None:
         path = tmp_path / "d.npz"
         np.savez_compressed(path, x=np.random.default_rng(0).random((3, 4, 4, 3)))

@@ -84,6 +84,21 @@ def test_the_centre_is_kept(tmp_path: Path) -> None:
     assert batch.inputs["image"].min() == 200.0
 
 
+@pytest.mark.parametrize(
+    ("size", "resized", "corner"), [((500, 375), (341, 256), (58, 16)), ((200, 300), (256, 384), (16, 80))]
+)
+def test_the_usual_crop_of_imagenet(
+    tmp_path: Path, size: tuple[int, int], resized: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    # The shorter side to 256 pixels = 224 / 0.875, then the central 224 x 224.
+    picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), np.uint8))
+    picture.save(tmp_path / "a.png")
+    left, top = corner
+    expected = picture.resize(resized, Image.Resampling.BILINEAR).crop((left, top, left + 224, top + 224))
+    (batch,) = load(tmp_path, inputs=spec(224, 224, 3))
+    np.testing.assert_array_equal(batch.inputs["image"][0], np.asarray(expected))
+
+
 def test_a_picture_of_the_right_size_is_untouched(tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")

@@ -143,7 +143,7 @@ class TestFunction:
         assert values(load("my_ef_data:batches", inputs=X)) == [1, 1, 1]
         with pytest.raises(DataError, match="the module 'my_ef_data' has no 'nothing'"):
             load("my_ef_data:nothing", inputs=X)
-        with pytest.raises(DataError, match="must be a function, and it is a int"):
+        with pytest.raises(DataError, match="must be a function, and it is of type int"):
             load("my_ef_data:TABLE", inputs=X)
 
     def test_of_no_module(self) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from record_files import picture, write
 
 from eightfold.data import InputSpec, load
 from eightfold.errors import DataError
@@ -18,29 +17,6 @@ tf: Any = pytest.importorskip("tensorflow")
 
 IMAGE = {"image": InputSpec("image", "float32", (None, 8, 8, 3))}
 X = {"x": InputSpec("x", "float32", (None, 2, 3))}
-
-
-def feature(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-    values = np.ravel(value)
-    if values.dtype.kind == "f":
-        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-
-
-def write(path: Path, *records: Mapping[str, Any]) -> Path:
-    with tf.io.TFRecordWriter(str(path), "GZIP" if path.suffix == ".gz" else "") as writer:
-        for record in records:
-            features = tf.train.Features(feature={k: feature(v) for k, v in record.items()})
-            writer.write(tf.train.Example(features=features).SerializeToString())
-    return path
-
-
-def picture(value: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), (value, value, value)).save(buffer, "png")
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("source", [lambda path: path, lambda path: path / "validation-*"])

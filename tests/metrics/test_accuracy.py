@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from eightfold.errors import DataError
 from eightfold.metrics import Agreement, TopK
-from eightfold.metrics.metric import proportion
 
 
 def share(k: int, outputs: Any, labels: Any) -> float:
@@ -50,6 +49,25 @@ def test_nan_is_a_miss() -> None:
     assert share(1, [[np.nan, 1.0], [0.0, 1.0]], [1, 1]) == 0.5
 
 
+def test_labels_that_count_from_1() -> None:
+    metric = TopK(1, first_label=1)
+    metric.update(np.eye(3), np.array([1, 2, 1]))
+    assert metric.result().value == pytest.approx(2 / 3)
+    metric.update(np.eye(3), np.eye(3))  # one-hot labels count nothing
+    assert metric.result().value == pytest.approx(5 / 6)
+    with pytest.raises(DataError, match="run from 0 to 3, and the model has the classes 1 to 3"):
+        metric.update(np.eye(3), np.array([0, 1, 3]))
+
+
+def test_labels_that_seem_to_count_from_1_get_a_note() -> None:
+    metric = TopK(1)
+    metric.update(np.eye(20)[:15], np.arange(1, 16))
+    assert metric.result().value == 0.0
+    assert metric.result().note == "top1 would be 100.00% with the first label 1, not 0"
+    metric.update(np.eye(20)[:15], np.arange(15))
+    assert metric.result().note == ""
+
+
 @given(seed=st.integers(0, 2**31), k=st.integers(1, 5))
 def test_equal_to_sorting(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
@@ -67,6 +85,8 @@ def test_pixels_are_predictions_too() -> None:
     metric = TopK(1)
     metric.update(outputs, labels)
     assert (metric.result().n, metric.result().value) == (18, pytest.approx(17 / 18))
+    # Two pictures, 8/9 and 9/9 right: the pixels of one are not independent.
+    np.testing.assert_allclose(metric.result().interval, (17 / 18 - 1.959964 / 18, 1.0), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +96,7 @@ def test_pixels_are_predictions_too() -> None:
         (1, np.zeros(2), [0, 0], "scores of 2 or more classes"),
         (5, np.zeros((2, 3)), [0, 0], "top5 says nothing of a model with only 3 classes"),
         (1, np.zeros((2, 3)), [0, 0, 0], r"the outputs are \[2, 3\] and the labels \[3\]"),
-        (1, np.zeros((2, 3)), [1, 3], "run from 1 to 3, and the model has the classes 0 to 2"),
+        (1, np.zeros((2, 3)), [1, 3], r"run from 1 to 3, and the model has the classes 0 to 2; .* \(--first-label\)"),
         (1, np.zeros((2, 3)), [-1, 0], "run from -1 to 0"),
         (1, np.zeros((2, 3)), [0.5, 0], "whole class numbers"),
     ],
@@ -100,22 +120,5 @@ def test_agreement_of_other_shapes() -> None:
 
 def test_no_examples() -> None:
     for metric in (TopK(1), Agreement()):
-        with pytest.raises(DataError, match="has no value: the data set gave no examples"):
+        with pytest.raises(DataError, match="has no value: the data set gave no predictions"):
             metric.result()
-
-
-class TestWilson:
-    def test_published_values(self) -> None:
-        # R. G. Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I, method 3
-        for hits, n, low, high in (
-            (81, 263, 0.2553, 0.3662),
-            (15, 148, 0.0624, 0.1605),
-            (0, 20, 0, 0.1611),
-            (1, 29, 0.0061, 0.1718),
-        ):
-            np.testing.assert_allclose(proportion("x", hits, n).interval, (low, high), atol=6e-5)
-
-    @given(n=st.integers(1, 10_000), data=st.data())
-    def test_holds_the_value(self, n: int, data: st.DataObject) -> None:
-        result = proportion("x", data.draw(st.integers(0, n)), n)
-        assert 0 <= result.interval[0] <= result.value <= result.interval[1] <= 1

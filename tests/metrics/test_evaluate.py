@@ -10,7 +10,7 @@ import pytest
 
 from eightfold.data import InputSpec, load
 from eightfold.errors import DataError, RecipeError
-from eightfold.metrics import METRICS, Agreement, MeanSquaredError, TopK, evaluate, metric
+from eightfold.metrics import METRICS, Agreement, MeanSquaredError, TopK, evaluate, evaluate_both, metric
 
 SPECS = {"x": InputSpec("x", "float32", (None, 3))}
 X = np.array([[3, 1, 2], [1, 2, 3], [1, 3, 2], [3, 2, 1], [0, 0, 1]], np.float32)
@@ -77,10 +77,46 @@ def test_every_metric_has_the_name_it_is_asked_by() -> None:
         ("top-1", "did you mean 'top1'?"),
         ("agree", "did you mean 'agreement'?"),
         ("MSE", "did you mean 'mse'?"),
-        ("zzz", "expected one of top1, top5, mse, agreement"),
+        ("ndcg", "did you mean 'ndcg@10'?"),
+        ("zzz", f"expected one of {', '.join(METRICS)} or module:function"),
     ],
 )
 def test_an_unknown_metric_names_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(RecipeError) as error:
         metric(name)
     assert str(error.value) == f"unknown metric '{name}'; {hint}"
+
+
+def test_other_numbers() -> None:
+    assert [metric(name).name for name in ("top3", "hr@20", "ndcg@5")] == ["top3", "hr@20", "ndcg@5"]
+
+
+def test_the_first_label_is_for_classes() -> None:
+    assert evaluate(same, load((X, LABELS + 1), inputs=SPECS), metric("top1", first_label=1)).value == 0.8
+    for name in ("top5", "coco-map50", "voc07-map"):
+        assert metric(name, first_label=1).name == name
+    with pytest.raises(RecipeError, match="the first label is 1, and mse knows no class numbers"):
+        metric("mse", first_label=1)
+
+
+def test_two_models_in_one_reading() -> None:
+    batches = iter(list(load((X, LABELS), inputs=SPECS, batch_size=2)))
+    comparison = evaluate_both(turned, same, batches, lambda: TopK(1))
+    assert (comparison.reference.value, comparison.candidate.value, comparison.candidate.n) == (0.8, 0.0, 5)
+    assert comparison.drop == pytest.approx(0.8)
+
+
+def test_all_outputs_by_name() -> None:
+    class Ratio(MeanSquaredError):
+        all_outputs = True
+
+        def update(self, outputs: Any, expected: Any) -> None:
+            super().update(outputs["embedding"] / 2 + 1, outputs["scores"])
+
+    data = load((X, LABELS), inputs=SPECS)
+    assert evaluate(two, data, Ratio()).value == 1.0
+    assert evaluate(two, data, Ratio(), output="embedding=scores,scores=embedding").value > 1.0
+    with pytest.raises(RecipeError, match="mse takes all outputs by name: expected NAME=OUTPUT,..., received 'scores'"):
+        evaluate(two, data, Ratio(), output="scores")
+    with pytest.raises(RecipeError, match="no output 'probs'; it has: scores, embedding"):
+        evaluate(two, data, Ratio(), output="embedding=probs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
-from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,18 +22,9 @@ if TYPE_CHECKING:
     from eightfold.graph.ir import Array
     from eightfold.graph.model import Model as FloatModel
     from eightfold.graph.model import Signature
-    from eightfold.metrics import MetricResult
+    from eightfold.metrics import Comparison, Metric, MetricResult, Run
 
 __all__ = ["evaluate"]
-
-
-class MetricName(str, Enum):
-    """What is measured."""
-
-    top1 = "top1"
-    top5 = "top5"
-    mse = "mse"
-    agreement = "agreement"
 
 
 Data = Annotated[
@@ -49,7 +40,35 @@ Data = Annotated[
 ]
 Reference = Annotated[
     str | None,
-    typer.Option(metavar="MODEL", help="The model to compare with, for agreement and mse.", show_default=False),
+    typer.Option(
+        metavar="MODEL",
+        help="The model to compare with: what it gives is what agreement and mse expect; for other metrics both "
+        "models are measured, and the difference is judged.",
+        show_default=False,
+    ),
+]
+MetricName = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        "-m",
+        metavar="METRIC",
+        help="What to measure: top1, top5, mse, agreement, auc, hr@10, ndcg@10 (or another number), coco-map, "
+        "coco-map50, voc-map, voc07-map, or module:function.",
+    ),
+]
+FirstLabel = Annotated[
+    int,
+    typer.Option(metavar="N", help="What the labels call the model's class 0: 1 where they count from 1."),
+]
+
+MeasuredOutput = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The output to measure, where there are several. For a metric of all of them: what it calls those that "
+        "the model names otherwise, NAME=OUTPUT,...",
+    ),
 ]
 
 
@@ -58,8 +77,9 @@ def evaluate(  # noqa: PLR0913  (one argument for each option)
     model: Model,
     *,
     data: Data,
-    metric: Annotated[MetricName, typer.Option("--metric", "-m", help="What to measure.")] = MetricName.top1,
+    metric: MetricName = "top1",
     reference: Reference = None,
+    first_label: FirstLabel = 0,
     batch_size: BatchSize = 32,
     samples: Samples = None,
     preprocess: Preprocess = None,
@@ -67,9 +87,7 @@ def evaluate(  # noqa: PLR0913  (one argument for each option)
         str | None,
         typer.Option(metavar="NAME", help="The signature to call.", show_default="serving_default"),
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The output to measure, where there are several.")
-    ] = None,
+    output: MeasuredOutput = None,
     inputs: Inputs = None,
     outputs: Outputs = None,
     quiet: Quiet = False,
@@ -78,21 +96,22 @@ def evaluate(  # noqa: PLR0913  (one argument for each option)
     """Measure a model on labelled data, or against another model.
 
     Works for float and 8-bit models alike. The figure comes with its 95 %
-    confidence interval.
+    confidence interval; with --reference, so does the difference between the
+    two models, and one that the data cannot tell from 0 is called noise.
 
     \b
     [bold]Examples[/]
       $ eightfold evaluate resnet50-int8/ -d imagenet/val/ --preprocess caffe
-      $ eightfold evaluate net-int8/ -d t.npz -m agreement --reference net.keras
-      $ eightfold evaluate depth-int8/ -d my_data:pairs -m mse --json
+      $ eightfold evaluate net-int8/ -d t.npz --reference net.keras
+      $ eightfold evaluate ssd-int8/ -d 'coco/val-*' -m coco-map
+      $ eightfold evaluate ncf-int8/ -d pairs.npz -m my_metrics:recall --json
     """
-    if metric is MetricName.agreement and reference is None:
-        raise RecipeError("agreement compares two models: name the second with --reference MODEL")
     screen = Screen(json, quiet)
     with screen.work() as tell, ExitStack() as stack:
+        make = maker(metric, first_label)
+        if make().against == "reference" and reference is None:
+            raise RecipeError(f"{metric} compares two models: name the second with --reference MODEL")
         import_tensorflow()
-        from eightfold.metrics import evaluate as measure
-        from eightfold.metrics import metric as make_metric
         from eightfold.tf.read import read_model
 
         tell("read", 0, None)
@@ -104,15 +123,58 @@ def evaluate(  # noqa: PLR0913  (one argument for each option)
         if reference is not None:
             second = read_model(reference, **tensors)
             other = _runner(second, chosen(second, signature), stack)
-        result = measure(
-            _runner(subject, call, stack),
-            _counted(dataset, tell),
-            make_metric(metric.value),
-            reference=other,
-            output=output,
-        )
+        run, batches = _runner(subject, call, stack), _counted(dataset, tell)
+        result, comparison = _measured(run, other, batches, make, output)
     document = {"model": model, "data": data, "reference": reference, **asdict(result)}
-    screen.show({**document, "metric": document.pop("name")}, Text(sentence(model, result)))
+    document["metric"] = document.pop("name")
+    if comparison is not None:
+        document["comparison"] = _compared(comparison)
+    screen.show(document, *_lines(model, reference, result, comparison))
+
+
+def maker(name: str, first_label: int = 0) -> Callable[[], Metric]:
+    """What gives a new metric of that name, or of the user's own `module:function`.
+
+    Raises:
+        DataError: the user's own cannot be imported. What is wrong with a name is raised by what is given back.
+    """
+    from eightfold.data.imported import imported, names_function
+    from eightfold.metrics import metric
+
+    return partial(metric, imported(name) if names_function(name) else name, first_label)
+
+
+def _measured(
+    run: Run, other: Run | None, batches: Iterable[Batch], make: Callable[[], Metric], output: str | None
+) -> tuple[MetricResult, Comparison | None]:
+    """What the model gives, and, where the metric is against labels and there is another model, how they compare."""
+    from eightfold.metrics import evaluate as measure
+    from eightfold.metrics import evaluate_both
+
+    if other is None or make().against != "labels":
+        return measure(run, batches, make(), reference=other, output=output), None
+    comparison = evaluate_both(run, other, batches, make, output=output)
+    return comparison.candidate, comparison
+
+
+def _compared(comparison: Comparison) -> dict[str, Any]:
+    reference = comparison.reference
+    return {
+        "reference": {"value": reference.value, "n": reference.n, "interval": reference.interval},
+        "difference": comparison.difference,
+        "interval": comparison.interval,
+        "drop": comparison.drop,
+        "verdict": comparison.verdict,
+    }
+
+
+def _lines(model: str, reference: str | None, result: MetricResult, comparison: Comparison | None) -> Iterator[Text]:
+    yield Text(sentence(model, result))
+    if result.note:
+        yield Text(f"note: {result.note}")
+    if comparison is not None and reference is not None:
+        yield Text(sentence(reference, comparison.reference))
+        yield Text(verdict(comparison))
 
 
 def chosen(model: FloatModel, name: str | None) -> Signature:
@@ -173,8 +235,13 @@ def _counted(dataset: Dataset, tell: Tell) -> Iterator[Batch]:
 
 def sentence(model: str, result: MetricResult) -> str:
     """The result on one line."""
-    low, high = result.interval
-    if result.name == "mse":
-        return f"{model}: mse {result.value:.6g} (95 %: {low:.6g} to {high:.6g}) over {result.n} examples"
-    interval = f"(95 %: {low:.2%} to {high:.2%})"
-    return f"{model}: {result.name} {result.value:.2%} {interval} over {result.n} predictions"
+    form = ".2%" if result.is_share else ".6g"
+    low, high = (format(end, form) for end in result.interval)
+    return f"{model}: {result.name} {result.value:{form}} (95 %: {low} to {high}) over {result.n} {result.counts}"
+
+
+def verdict(comparison: Comparison) -> str:
+    """What the difference is worth, on one line."""
+    scale, form, unit = (100, "+.2f", " points") if comparison.reference.is_share else (1, "+.6g", "")
+    value, low, high = (format(scale * x, form) for x in (comparison.difference, *comparison.interval))
+    return f"difference: {value}{unit} (95 %: {low} to {high}), {comparison.verdict}"

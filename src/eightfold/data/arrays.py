@@ -64,6 +64,9 @@ def npz(path: Path, specs: Mapping[str, InputSpec]) -> ArraySource:
 def _read(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as handle:  # NumPy leaves the file open when it is corrupt
+            if handle.read(2) not in (b"PK", b"\x93N"):  # NumPy takes all else for a pickle, and says so
+                raise DataError(f"{path} is not an .npz file that can be read: it is no zip archive")
+            handle.seek(0)
             file = np.load(handle, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise DataError(f"{path} holds one array without a name; expected an .npz file")

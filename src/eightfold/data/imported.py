@@ -39,7 +39,7 @@ def imported(text: str) -> Callable[..., Any]:
             raise DataError(f"'{text}' cannot be imported: the module '{module_name}' has no '{path}'")
         found = getattr(found, part)
     if not callable(found):
-        raise DataError(f"'{text}' must be a function, and it is a {type(found).__name__}")
+        raise DataError(f"'{text}' must be a function, and it is of type {type(found).__name__}")
     function: Callable[..., Any] = found
     return function
 

@@ -33,6 +33,7 @@ class Decoder:
         first: the channels are the first axis of an example, not the last.
         height, width: in pixels; None keeps a picture's own size.
         preprocess: what is done to the pixels.
+        crop: the picture's centre is taken, in its own proportions; else the whole picture is stretched.
     """
 
     spec: InputSpec
@@ -41,6 +42,7 @@ class Decoder:
     height: int | None
     width: int | None
     preprocess: Preprocess
+    crop: bool = True
 
     def __call__(self, data: Path | bytes, name: str) -> Array:
         """The picture as one example, without batch axis; `name` is for the message.
@@ -66,7 +68,8 @@ class Decoder:
         except (OSError, SyntaxError, ValueError, EOFError, image.DecompressionBombError) as error:
             raise DataError(f"the picture {name} cannot be read: {error}") from error
         if self.height is not None and self.width is not None:
-            picture = resized(picture, self.height, self.width)
+            made = resized if self.crop else stretched
+            picture = made(picture, self.height, self.width)
         return np.asarray(picture)
 
 
@@ -101,6 +104,11 @@ def resized(picture: Any, height: int, width: int) -> Any:
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     bilinear = pillow().Resampling.BILINEAR  # smooths when it shrinks
     return picture.resize(size, bilinear).crop((left, top, left + width, top + height))
+
+
+def stretched(picture: Any, height: int, width: int) -> Any:
+    """The whole PIL picture, resized, whatever that does to its proportions."""
+    return picture.resize((width, height), pillow().Resampling.BILINEAR)
 
 
 def pillow() -> Any:

@@ -1,4 +1,4 @@
-"""TFRecord files of `tf.train.Example`s: pictures named as ImageNet's, or tensors named like the inputs."""
+"""TFRecord files of `tf.train.Example`s: pictures named as ImageNet's or COCO's, or tensors named like the inputs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ import numpy as np
 
 from eightfold.data.batch import Batch
 from eightfold.data.pictures import DEFAULT_SIDE, Decoder, decoder
+from eightfold.data.records import PICTURE, class_label, has_objects, object_rows, values
 from eightfold.data.spec import InputSpec
 from eightfold.errors import DataError
 from eightfold.graph.ir import Array
 
-__all__ = ["PICTURE", "TFRecordSource", "is_tfrecord", "tfrecord"]
-
-PICTURE = "image/encoded"
-LABELS = ("image/class/label", "label", "y")
+__all__ = ["TFRecordSource", "is_tfrecord", "tfrecord"]
 
 
 class TFRecordSource:
@@ -27,10 +25,13 @@ class TFRecordSource:
     repeatable = True
     size: int | None = None
 
-    def __init__(self, files: Sequence[Path], specs: Mapping[str, InputSpec], decode: Decoder | None) -> None:
+    def __init__(
+        self, files: Sequence[Path], specs: Mapping[str, InputSpec], decode: Decoder | None, *, objects: bool
+    ) -> None:
         self._files = files
         self._specs = specs
         self._decode = decode
+        self._objects = objects
 
     def read(self, start: int, batch_size: int) -> Iterator[Batch]:
         """The records from `start` on; see `Source.read`."""
@@ -46,13 +47,21 @@ class TFRecordSource:
             inputs = {self._decode.spec.name: self._decode(encoded[0], where)[None]}
         else:
             inputs = {n: _tensor(_found(features, n, where), s, where)[None] for n, s in self._specs.items()}
-        label = next((features[key] for key in LABELS if key in features and key not in self._specs), None)
-        return Batch(inputs, None if label is None else _label(label)[None])
+        return Batch(inputs, self._labels(features, where))
+
+    def _labels(self, features: Mapping[str, Any], where: str) -> Array | None:
+        """With a batch axis of 1; rows of objects are one object, because their number differs."""
+        if self._objects:
+            labels = np.empty(1, object)
+            labels[0] = object_rows(features, where)
+            return labels
+        label = class_label(features, self._specs)
+        return None if label is None else label[None]
 
 
 def is_tfrecord(path: Path) -> bool:
-    """Whether a file has a TFRecord file's name: `a.tfrecord`, `a.tfrecords.gz`, `train-00000-of-00010`."""
-    return path.is_file() and (".tfrecord" in path.name or "-of-" in path.name)
+    """Whether a file has a TFRecord file's name: `a.tfrecord`, `a.tfrecords.gz`, `a.record`, `train-00000-of-00010`."""
+    return path.is_file() and (".tfrecord" in path.name or "-of-" in path.name or path.suffix == ".record")
 
 
 def tfrecord(
@@ -61,7 +70,9 @@ def tfrecord(
     """The records of `files`, and notes on what was decided.
 
     A record holds a picture (`image/encoded`), or one feature for each input: numbers, the tensor's bytes, or
-    what `tf.io.serialize_tensor` makes. Labels are in `image/class/label`, `label` or `y`, taken as they are.
+    what `tf.io.serialize_tensor` makes. Labels are in `image/class/label`, `label` or `y`, taken as they are; or,
+    where there is none of them, in `image/object/...`, as object detection has them: see `object_rows`. Pictures
+    with such labels are resized whole, so that boxes stay where they are; others are cropped at the centre.
 
     Raises:
         DataError: a file is no TFRecord file, or its records lack what the model needs.
@@ -71,18 +82,25 @@ def tfrecord(
     if first is None:
         raise DataError(f"the data set is empty: {files[0]} has no records")
     features = _features(first[1], first[0])
+    objects = has_objects(features, specs)
     if PICTURE not in features or PICTURE in specs:
         if preprocess not in (None, "raw"):
             raise DataError(f"preprocessing '{preprocess}' is for pictures, and the records have no {PICTURE}")
         for name in specs:
             _found(features, name, f"of the first record in {first[0]}")
-        return TFRecordSource(files, specs, None), ()
-    decode = decoder(specs, preprocess)
+        return TFRecordSource(files, specs, None, objects=objects), ()
+    decode, notes = _sized(replace(decoder(specs, preprocess), crop=not objects))
+    return TFRecordSource(files, specs, decode, objects=objects), notes
+
+
+def _sized(decode: Decoder) -> tuple[Decoder, tuple[str, ...]]:
+    """With a size where the input leaves it free; pictures that are not cropped keep their own."""
+    if not decode.crop and decode.height is None and decode.width is None:
+        return decode, ("the model takes any picture size: the pictures keep their own",)
     if decode.height is not None and decode.width is not None:
-        return TFRecordSource(files, specs, decode), ()
+        return decode, ()
     decode = replace(decode, height=decode.height or DEFAULT_SIDE, width=decode.width or DEFAULT_SIDE)
-    note = f"the model takes any picture size: made {decode.width} x {decode.height} pixels"
-    return TFRecordSource(files, specs, decode), (note,)
+    return decode, (f"the model takes any picture size: made {decode.width} x {decode.height} pixels",)
 
 
 def _records(files: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
@@ -116,16 +134,16 @@ def _found(features: Mapping[str, Any], key: str, where: str) -> Any:
 
 def _tensor(feature: Any, spec: InputSpec, where: str) -> Array:
     """One example of the input, without batch axis."""
-    values = _values(feature)
+    array = values(feature)
     shape = [-1 if d is None else d for d in (spec.shape or (None, None))[1:]]
-    if spec.dtype != "string" and values.dtype == object:
-        values = _from_bytes(b"".join(values), spec, where)
-    if shape.count(-1) > 1 or values.ndim > 1:
-        return values
+    if spec.dtype != "string" and array.dtype == object:
+        array = _from_bytes(b"".join(array), spec, where)
+    if shape.count(-1) > 1 or array.ndim > 1:
+        return array
     try:
-        return values.reshape(shape)
+        return array.reshape(shape)
     except ValueError:
-        raise DataError(f"the feature '{spec.name}' {where} has {values.size} values; expected {spec}") from None
+        raise DataError(f"the feature '{spec.name}' {where} has {array.size} values; expected {spec}") from None
 
 
 def _from_bytes(data: bytes, spec: InputSpec, where: str) -> Array:
@@ -140,18 +158,3 @@ def _from_bytes(data: bytes, spec: InputSpec, where: str) -> Array:
     except tf.errors.OpError:
         raise DataError(f"the feature '{spec.name}' {where} has {len(data)} bytes, which are no {spec}") from None
     return array
-
-
-def _values(feature: Any) -> Array:
-    kind = feature.WhichOneof("kind")
-    if kind == "bytes_list":
-        return np.array(list(feature.bytes_list.value), dtype=object)
-    if kind == "float_list":
-        return np.array(feature.float_list.value, np.float32)
-    return np.array(feature.int64_list.value, np.int64)
-
-
-def _label(feature: Any) -> Array:
-    """A scalar where there is one value, else a vector."""
-    values = _values(feature)
-    return values[0] if values.size == 1 else values

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from eightfold.errors import DataError
 from eightfold.graph.ir import Array
-from eightfold.metrics.metric import Against, MetricResult, proportion
+from eightfold.metrics.interval import wilson
+from eightfold.metrics.metric import Against, Metric, MetricResult
+from eightfold.metrics.sample import Share
 
 __all__ = ["Agreement", "TopK"]
 
 
-class TopK:
+class TopK(Metric):
     """The share of predictions whose label is among the `k` classes with the highest scores.
 
-    Outputs are scores float[..., classes]. Labels are class numbers int[...] counted from 0, or one-hot
-    [..., classes]; they are taken as they are, never shifted. Of equal scores the lower class comes first, as
-    in `tf.math.top_k`; a prediction with NaN is a miss.
+    Outputs are scores float[..., classes]. Labels are class numbers int[...], or one-hot [..., classes]. Of equal
+    scores the lower class comes first, as in `tf.math.top_k`; a prediction with NaN is a miss.
+
+    Args:
+        k: how many classes may be named.
+        first_label: the class number that the labels give the model's first class: 1 where they count from 1, as in
+            ImageNet's TFRecord files for a model of 1000 classes.
     """
 
-    against: Against = "labels"
+    is_share = True
+    counts = "predictions"
 
-    def __init__(self, k: int) -> None:
-        self.k = k
+    def __init__(self, k: int, first_label: int = 0) -> None:
         self.name = f"top{k}"
-        self._hits = 0
-        self._n = 0
+        self._k = k
+        self._first_label = first_label
+        self._seen = Share()
+        self._hits_one_lower = 0
+        """What the hits were if labels counted from one higher than they are said to."""
 
     def update(self, outputs: Array, expected: Array) -> None:
         """Counts one batch.
@@ -34,33 +45,39 @@ class TopK:
             DataError: the outputs are no class scores, or the labels do not fit them.
         """
         scores = _scores(outputs, self.name)
-        classes = scores.shape[-1]
-        if classes <= self.k:
-            raise DataError(f"{self.name} says nothing of a model with only {classes} classes")
-        labels = _class_numbers(np.asarray(expected), outputs.shape, self.name)
-        own = np.take_along_axis(scores, labels[:, None], axis=1)
-        before = (scores > own) | ((scores == own) & (np.arange(classes) < labels[:, None]))
-        valid = ~np.isnan(scores).any(axis=1)
-        self._hits += int((valid & (before.sum(axis=1) < self.k)).sum())
-        self._n += len(labels)
+        if scores.shape[1] <= self._k:
+            raise DataError(f"{self.name} says nothing of a model with only {scores.shape[1]} classes")
+        labels = _class_numbers(np.asarray(expected), outputs.shape, self.name, self._first_label)
+        _count(self._seen, _hits(scores, labels, self._k), len(outputs))
+        self._hits_one_lower += int((_hits(scores, np.maximum(labels - 1, 0), self._k) & (labels > 0)).sum())
+
+    def sample(self) -> Share:
+        """The hits of each example."""
+        return self._seen
 
     def result(self) -> MetricResult:
-        """The share of hits and its Wilson interval."""
-        return proportion(self.name, self._hits, self._n)
+        """The share of hits, with a note where the labels seem to count from another number."""
+        result, first = super().result(), self._first_label
+        low, _ = wilson(self._hits_one_lower, result.n)
+        if low <= result.interval[1]:
+            return result
+        shifted = f"{self._hits_one_lower / result.n:.2%}"
+        return replace(result, note=f"{self.name} would be {shifted} with the first label {first + 1}, not {first}")
 
 
-class Agreement:
+class Agreement(Metric):
     """The share of predictions in which a model and its reference put the same class first.
 
     Both are scores float[..., classes] of one shape; a prediction with NaN on either side does not agree.
     """
 
-    against: Against = "reference"
     name = "agreement"
+    against: Against = "reference"
+    is_share = True
+    counts = "predictions"
 
     def __init__(self) -> None:
-        self._hits = 0
-        self._n = 0
+        self._seen = Share()
 
     def update(self, outputs: Array, expected: Array) -> None:
         """Counts one batch.
@@ -73,12 +90,26 @@ class Agreement:
             raise DataError(f"agreement needs outputs of one shape, and the two models give {shapes}")
         ours, theirs = _scores(outputs, self.name), _scores(expected, self.name)
         valid = ~(np.isnan(ours).any(axis=1) | np.isnan(theirs).any(axis=1))
-        self._hits += int((valid & (ours.argmax(axis=1) == theirs.argmax(axis=1))).sum())
-        self._n += len(ours)
+        _count(self._seen, valid & (ours.argmax(axis=1) == theirs.argmax(axis=1)), len(outputs))
 
-    def result(self) -> MetricResult:
-        """The share of equal answers and its Wilson interval."""
-        return proportion(self.name, self._hits, self._n)
+    def sample(self) -> Share:
+        """The equal answers of each example."""
+        return self._seen
+
+
+def _count(seen: Share, hits: Array, examples: int) -> None:
+    """Takes in the hits bool[predictions] of some examples, which have equally many predictions each."""
+    if examples:
+        each = hits.reshape(examples, -1)
+        seen.add(np.count_nonzero(each, axis=1), each.shape[1])
+
+
+def _hits(scores: Array, labels: Array, k: int) -> Array:
+    """Which labels int[predictions] are among the first `k` of scores [predictions, classes]."""
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    before = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < labels[:, None]))
+    hits: Array = ~np.isnan(scores).any(axis=1) & (before.sum(axis=1) < k)
+    return hits
 
 
 def _scores(outputs: Array, name: str) -> Array:
@@ -89,12 +120,12 @@ def _scores(outputs: Array, name: str) -> Array:
     return outputs.reshape(-1, outputs.shape[-1])
 
 
-def _class_numbers(labels: Array, outputs: tuple[int, ...], name: str) -> Array:
-    """The labels as int[predictions]."""
+def _class_numbers(labels: Array, outputs: tuple[int, ...], name: str, first: int) -> Array:
+    """The labels as int[predictions], counted from 0."""
     classes = outputs[-1]
     if labels.shape == outputs:
-        labels = labels.argmax(axis=-1)
-    elif labels.shape == (*outputs[:-1], 1):
+        return np.asarray(labels.argmax(axis=-1).reshape(-1))
+    if labels.shape == (*outputs[:-1], 1):
         labels = labels[..., 0]
     if labels.shape != outputs[:-1]:
         raise DataError(
@@ -104,9 +135,10 @@ def _class_numbers(labels: Array, outputs: tuple[int, ...], name: str) -> Array:
     numbers = labels.astype(np.int64)
     if not np.array_equal(numbers, labels):
         raise DataError(f"{name} needs whole class numbers as labels, and they are {labels.dtype}")
-    if numbers.size and (numbers.min() < 0 or numbers.max() >= classes):
+    if numbers.size and (numbers.min() < first or numbers.max() >= classes + first):
         raise DataError(
-            f"the labels run from {numbers.min()} to {numbers.max()}, and the model has the classes 0 to "
-            f"{classes - 1}; labels that count from another class must be shifted first"
+            f"the labels run from {numbers.min()} to {numbers.max()}, and the model has the classes {first} to "
+            f"{classes - 1 + first}; where the labels count from another number than {first}, "
+            f"that is the first label: say which (--first-label)"
         )
-    return numbers.reshape(-1)
+    return np.asarray(numbers.reshape(-1) - first)

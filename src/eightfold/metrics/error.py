@@ -8,26 +8,21 @@ import numpy as np
 
 from eightfold.errors import DataError
 from eightfold.graph.ir import Array
-from eightfold.metrics.metric import Z95, Against, MetricResult, require_some
+from eightfold.metrics.metric import Against, Metric
+from eightfold.metrics.sample import Mean
 
 __all__ = ["MeanSquaredError", "sqnr_db"]
 
 
-class MeanSquaredError:
-    """The squared difference from a reference model's outputs or from labels, averaged over all values.
+class MeanSquaredError(Metric):
+    """The squared difference from a reference model's outputs or from labels, averaged over all values."""
 
-    Mean and variance over examples are built up by the method of Chan, Golub and LeVeque, "Updating formulae
-    and a pairwise algorithm for computing sample variances", 1979. The interval is the normal one.
-    """
-
-    against: Against = "reference or labels"
     name = "mse"
+    against: Against = "reference or labels"
+    higher_is_better = False
 
     def __init__(self) -> None:
-        self._n = 0
-        self._mean = 0.0
-        self._squares = 0.0
-        """The sum of squared distances from the mean."""
+        self._seen = Mean(low=0.0)
 
     def update(self, outputs: Array, expected: Array) -> None:
         """Takes in one batch of numbers [examples, ...].
@@ -40,23 +35,13 @@ class MeanSquaredError:
             shapes = f"{list(outputs.shape)} and {list(expected.shape)}"
             raise DataError(f"mse needs outputs and expected values of one shape, and they are {shapes}")
         n = len(outputs)
-        if n == 0:
-            return
-        difference = outputs.astype(np.float64) - expected.reshape(outputs.shape).astype(np.float64)
-        each = np.square(difference).reshape(n, -1).mean(axis=1)
-        mean, total = float(each.mean()), self._n + n
-        shift = mean - self._mean
-        self._squares += float(np.square(each - mean).sum()) + shift * shift * self._n * n / total
-        self._mean += shift * n / total
-        self._n = total
+        if n:
+            difference = outputs.astype(np.float64) - expected.reshape(outputs.shape).astype(np.float64)
+            self._seen.add(np.square(difference).reshape(n, -1).mean(axis=1))
 
-    def result(self) -> MetricResult:
-        """The mean over examples; with a single example the interval is unbounded."""
-        require_some(self.name, self._n)
-        if self._n == 1:
-            return MetricResult(self.name, self._mean, 1, (0.0, math.inf))
-        half = Z95 * math.sqrt(self._squares / (self._n - 1) / self._n)
-        return MetricResult(self.name, self._mean, self._n, (max(0.0, self._mean - half), self._mean + half))
+    def sample(self) -> Mean:
+        """The mean squared difference of each example."""
+        return self._seen
 
 
 def sqnr_db(reference: Array, actual: Array) -> float:

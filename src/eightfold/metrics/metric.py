@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from eightfold.errors import DataError
-from eightfold.graph.ir import Array
+from eightfold.metrics.interval import Interval
+from eightfold.metrics.sample import Sample
 
-__all__ = ["Z95", "Against", "Metric", "MetricResult", "proportion", "require_some"]
-
-Z95 = 1.959963984540054
-"""The normal distribution's 97.5 % point: both tails of a 95 % interval."""
+__all__ = ["Against", "Metric", "MetricResult"]
 
 Against = Literal["labels", "reference", "reference or labels"]
 
@@ -26,50 +24,60 @@ class MetricResult:
         value: the value itself.
         n: over how many predictions.
         interval: the 95 % confidence interval of the value, for a sample drawn at random.
+        higher_is_better: whether a larger value is the better one.
+        is_share: whether the value is a share of `n`, to be read in percent.
+        counts: what `n` counts, in the plural.
+        note: what looks wrong, for people to read.
     """
 
     name: str
     value: float
     n: int
-    interval: tuple[float, float]
+    interval: Interval
+    higher_is_better: bool = True
+    is_share: bool = False
+    counts: str = "examples"
+    note: str = ""
 
 
 class Metric(Protocol):
-    """A value that is built up batch by batch."""
+    """A value that is built up batch by batch. A metric of one's own inherits what it does not say.
 
-    @property
-    def name(self) -> str:
-        """The name under which it is asked for."""
+    Attributes:
+        name: under which it is asked for.
+        against: what the outputs are compared with.
+        higher_is_better: whether a larger value is the better one.
+        all_outputs: whether `update` gets all outputs of the model by name, not one of them.
+        is_share, counts: see `MetricResult`.
+    """
 
-    @property
-    def against(self) -> Against:
-        """What the outputs are compared with."""
+    name: str
+    against: Against = "labels"
+    higher_is_better: bool = True
+    all_outputs: bool = False
+    is_share: bool = False
+    counts: str = "examples"
 
-    def update(self, outputs: Array, expected: Array) -> None:
-        """Takes in one batch: a model's outputs, and the labels or another model's outputs."""
+    @abstractmethod
+    def update(self, outputs: Any, expected: Any) -> None:
+        """Takes in one batch: a model's output, and the labels or another model's output.
+
+        With `all_outputs`, outputs are a mapping of names to arrays.
+        """
+
+    @abstractmethod
+    def sample(self) -> Sample:
+        """What was seen so far, example by example."""
 
     def result(self) -> MetricResult:
-        """The value over all batches so far."""
+        """The value over all batches so far.
 
-
-def proportion(name: str, hits: int, n: int) -> MetricResult:
-    """A share of hits with Wilson's score interval, which stays inside 0..1 and holds for small samples.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA, 1927.
-
-    Raises:
-        DataError: nothing was counted.
-    """
-    require_some(name, n)
-    share, z2 = hits / n, Z95 * Z95
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    low = 0.0 if hits == 0 else max(0.0, centre - half)
-    high = 1.0 if hits == n else min(1.0, centre + half)
-    return MetricResult(name, share, n, (low, high))
-
-
-def require_some(name: str, n: int) -> None:
-    """Raises `DataError` where a metric has seen no examples."""
-    if n == 0:
-        raise DataError(f"{name} has no value: the data set gave no examples")
+        Raises:
+            DataError: there was nothing to measure.
+        """
+        seen = self.sample()
+        if seen.n == 0:
+            raise DataError(f"{self.name} has no value: the data set gave no {self.counts} to measure it on")
+        return MetricResult(
+            self.name, seen.value(), seen.n, seen.interval(), self.higher_is_better, self.is_share, self.counts
+        )
