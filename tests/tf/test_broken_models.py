@@ -158,12 +158,18 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     refused(tmp_path / name, f"{name} cannot be read: Permission denied")
 
 
-@pytest.mark.parametrize("kind", ["garbage", "truncated", "empty", "weights only"])
+@pytest.mark.parametrize("content", [b"garbage" * 99, b""], ids=["garbage", "empty"])
+def test_files_that_are_no_h5(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "net.h5").write_bytes(content)
+    refused(tmp_path / "net.h5", "net.h5 is damaged: a .h5 file is an HDF5 file, and this is not one")
+
+
+@pytest.mark.parametrize("kind", ["truncated", "weights only"])
 def test_damaged_h5_files(sound: Path, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("tf_keras", reason="tf_keras is not installed")
     path = tmp_path / "net.weights.h5"
     whole = (sound / "net.h5").read_bytes()
-    path.write_bytes({"garbage": b"garbage" * 99, "truncated": whole[:3000], "empty": b"", "weights only": b""}[kind])
+    path.write_bytes(whole[:3000])
     if kind == "weights only":
         keras.saving.load_model(sound / "net.keras").save_weights(path)
     refused(path, "neither Keras 3 nor tf_keras could load .*net.weights.h5: ")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from small_models import graph_of, ops, run, save_v1, seeded
+from tensorflow.core.protobuf import saved_model_pb2
 
 import eightfold as ef
 from eightfold.errors import ModelError
@@ -92,6 +95,21 @@ def test_calls_are_inlined_and_bookkeeping_goes(vision: Path) -> None:
 
 def test_the_file_in_the_folder_stands_for_the_folder(vision: Path) -> None:
     assert ef.export(vision / "saved_model.pb").origin == ef.export(f"{vision}/").origin == str(vision)
+
+
+def test_a_saved_model_as_text(vision: Path, tmp_path: Path) -> None:
+    shutil.copytree(vision, tmp_path / "text")
+    binary, text = tmp_path / "text" / "saved_model.pb", tmp_path / "text" / "saved_model.pbtxt"
+    proto = saved_model_pb2.SavedModel.FromString(binary.read_bytes())
+    text.write_text(text_format.MessageToString(proto))
+    binary.unlink()
+    p, q = seeded(3, 4, seed=2), seeded(3, 4, seed=3)
+    for source in (text.parent, text):
+        found = run(ef.export(source), "compare", q=q, p=p)["difference"]
+        np.testing.assert_allclose(found, p @ D - 2 * (q @ D), atol=1e-5)
+    text.write_text("meta_graphs { garbage")
+    with pytest.raises(ModelError, match=r"saved_model\.pbtxt is damaged: it is not a SavedModel"):
+        ef.export(text)
 
 
 def test_inputs_are_bound_by_name_not_by_position(vision: Path) -> None:
@@ -266,3 +284,24 @@ def test_tensors_that_are_not_dense(tmp_path: Path) -> None:
     tf.saved_model.save(module, str(tmp_path), signatures=module.f)
     with pytest.raises(ModelError, match="sparse or composite tensors is not supported; expected dense tensors"):
         ef.export(tmp_path)
+
+
+class Placed(tf.Module):  # type: ignore[misc]
+    """An embedding looked up inside a called function: TensorFlow notes that it belongs beside its variable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vectors = tf.Variable(seeded(6, 4))
+
+    @tf.function(input_signature=[spec(None, 2, name="ids", dtype="int32")])  # type: ignore[untyped-decorator]
+    def look_up(self, ids: Any) -> Any:
+        return {"y": tf.reduce_mean(tf.nn.embedding_lookup(self.vectors, ids), 1)}
+
+
+def test_what_stood_beside_a_variable_stands_alone(tmp_path: Path) -> None:
+    module = Placed()
+    tf.saved_model.save(module, str(tmp_path), signatures=module.look_up)
+    model = ef.export(tmp_path)
+    assert not any("_class" in node.attrs for node in model.graph)
+    ids = np.array([[0, 5], [2, 2]], np.int32)
+    np.testing.assert_allclose(run(model, ids=ids)["y"], seeded(6, 4)[ids].mean(1), atol=1e-6)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 import typer
@@ -37,23 +41,54 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            with warnings.catch_warnings():
-                if not sys.warnoptions and not _debugging():  # not even those of the libraries
-                    warnings.simplefilter("ignore")
-                return command(*args, **kwargs)
-        except typer.Exit:
-            raise
-        except KeyboardInterrupt:
-            _say("Interrupted; what was there before is untouched.")
-            raise typer.Exit(INTERRUPTED) from None
-        except (Exception, SystemExit) as error:  # the user's function may call sys.exit
-            functions = _functions(kwargs)
-            if isinstance(error, SystemExit) and _known(error, functions) is None:
-                raise  # whoever read our output has closed the pipe
-            raise typer.Exit(_explained(error, functions)) from error
+        with _noting_interrupts() as interrupts:
+            try:
+                with warnings.catch_warnings():
+                    if not sys.warnoptions and not _debugging():  # not even those of the libraries
+                        warnings.simplefilter("ignore")
+                    return command(*args, **kwargs)
+            except typer.Exit:
+                raise
+            except KeyboardInterrupt:
+                raise _interrupted() from None
+            except (Exception, SystemExit) as error:  # the user's function may call sys.exit
+                if interrupts:
+                    raise _interrupted() from error
+                functions = _functions(kwargs)
+                if isinstance(error, SystemExit) and _known(error, functions) is None:
+                    raise  # whoever read our output has closed the pipe
+                raise typer.Exit(_explained(error, functions)) from error
 
     return run
+
+
+@contextmanager
+def _noting_interrupts() -> Iterator[list[int]]:
+    """Gives the interrupts that came while the block ran.
+
+    Python code that TensorFlow calls from C++ cannot raise KeyboardInterrupt through it: TensorFlow turns it into an
+    error of its own.
+    """
+    noted: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield noted
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupted() -> typer.Exit:
+    _say("Interrupted; what was there before is untouched.")
+    return typer.Exit(INTERRUPTED)
 
 
 def _explained(error: BaseException, functions: Iterable[str]) -> int:

@@ -199,6 +199,14 @@ class Graph:
                 stack.extend(node.control)
         return seen
 
+    def between(self, first: str, last: str) -> frozenset[str]:
+        """The names of all nodes on a path from one node to another, both included; empty where there is none."""
+        reached = {first}
+        for node in self:
+            if any(ref.node in reached for ref in node.inputs):
+                reached.add(node.name)
+        return frozenset(reached & self.ancestors([last])) if last in reached else frozenset()
+
     def pruned(self, roots: Iterable[str]) -> Graph:
         """Only what the roots need."""
         keep = self.ancestors(roots)

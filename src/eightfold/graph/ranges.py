@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from eightfold.errors import DataError
 
@@ -14,12 +14,18 @@ __all__ = ["Range"]
 class Range:
     """The closed interval [lo, hi] of the values of a float tensor, in the tensor's own unit.
 
+    Attributes:
+        lo, hi: the bounds.
+        below_zero: the mean over all values of min(x, 0)², the squared error of clipping at zero; `None` where it is
+            not known. It does not count in comparisons.
+
     Raises:
         DataError: a bound is NaN or infinite, or lo is above hi.
     """
 
     lo: float
     hi: float
+    below_zero: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lo) and math.isfinite(self.hi)):
@@ -39,8 +45,11 @@ class Range:
 
     def including_zero(self) -> Range:
         """The smallest range that covers this one and zero."""
-        return Range(min(self.lo, 0.0), max(self.hi, 0.0))
+        return replace(self, lo=min(self.lo, 0.0), hi=max(self.hi, 0.0))
 
     def union(self, other: Range) -> Range:
-        """The smallest range that covers both."""
-        return Range(min(self.lo, other.lo), max(self.hi, other.hi))
+        """The smallest range that covers both; below zero, the worse of the two."""
+        parts = [0.0 if part.lo >= 0 else part.below_zero for part in (self, other)]
+        known = [part for part in parts if part is not None]
+        below_zero = max(known) if len(known) == len(parts) else None
+        return Range(min(self.lo, other.lo), max(self.hi, other.hi), below_zero)

@@ -10,9 +10,11 @@ from eightfold.passes.fold_affine import fold_affine
 from eightfold.passes.fold_constants import fold_constants
 from eightfold.passes.layout import to_nhwc
 from eightfold.passes.matmul import flatten_matmul
+from eightfold.passes.neutral import drop_neutral
 from eightfold.passes.padding import fold_padding
 from eightfold.passes.share import share_inputs, share_nodes
 from eightfold.passes.sink_reshape import sink_reshapes
+from eightfold.passes.sink_squeeze import sink_squeezes
 from eightfold.passes.static_shape import freeze_shapes
 from eightfold.passes.strip import strip
 
@@ -23,8 +25,10 @@ EXPORT: tuple[Pass, ...] = (
     share_inputs,  # before share_nodes, which then finds that two signatures compute the same
     freeze_shapes,  # before folding: a Shape that becomes constant lets its arithmetic fold
     fold_constants,  # before all that look for constants: Keras 3 computes batch-norm factors in the graph
+    drop_neutral,  # after folding, which finds the ones and zeros; before the passes that look for neighbours
     to_nhwc,  # before folding into weights: one layout, one set of axes
     split_batch_norm,  # leaves Mul and AddV2, which fold_affine takes up
+    sink_squeezes,  # before contract_dilation and fold_padding, which look for images
     contract_dilation,  # before padding and folding: three nodes become one convolution
     fold_padding,  # before fold_affine, which must know whether a convolution reads padding
     flatten_matmul,  # before fold_affine: it folds into MatMul only

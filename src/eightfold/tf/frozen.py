@@ -74,7 +74,7 @@ def write_frozen(model: Model, path: Path) -> None:
             f"the model reads {model.assets[asset_paths(model)[0]][0]!r}, and a frozen graph cannot bring files along; "
             "choose the format saved_model"
         )
-    path.write_bytes(to_graph_def(_by_signature(model)).SerializeToString())
+    path.write_bytes(to_graph_def(_by_signature(model)).SerializeToString(deterministic=True))
 
 
 def _by_signature(model: Model) -> Graph:

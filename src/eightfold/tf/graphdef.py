@@ -1,4 +1,4 @@
-"""GraphDef <-> `Graph`, attribute by attribute, without loss."""
+"""GraphDef <-> `Graph`, attribute by attribute."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ __all__ = ["from_graph_def", "node_from_def", "shape_of", "to_graph_def"]
 
 _HELD_AS = {"quint8": "uint8", "qint8": "int8", "qint32": "int32", "quint16": "uint16", "qint16": "int16"}
 """NumPy has no quantized dtypes: their tensors are held as the integers they are."""
+
+_NOT_KEPT = {"_output_shapes", "_class"}
+"""What `infer` knows better, and beside which node to place one: that node, a variable, may be gone."""
 
 
 def from_graph_def(graph_def: graph_pb2.GraphDef) -> Graph:
@@ -42,7 +45,7 @@ def to_graph_def(graph: Graph) -> graph_pb2.GraphDef:
 def node_from_def(node: node_def_pb2.NodeDef) -> Node:
     data = tuple(_to_ref(name) for name in node.input if not name.startswith("^"))
     control = tuple(name[1:] for name in node.input if name.startswith("^"))
-    attrs = {key: _from_attr(value) for key, value in node.attr.items() if key != "_output_shapes"}
+    attrs = {key: _from_attr(value) for key, value in node.attr.items() if key not in _NOT_KEPT}
     return Node(node.name, node.op, data, attrs, control)
 
 

@@ -96,10 +96,13 @@ def _is_legacy(model: Any) -> bool:
 
 def read_keras_file(path: Path) -> Model:
     """A `.keras` or `.h5` file; one written by Keras 2 is read with tf_keras."""
+    import h5py
     import keras
 
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
         raise ModelError(f"{path} is damaged: a .keras file is a zip archive, and this is not one")
+    if path.suffix != ".keras" and not h5py.is_hdf5(path):
+        raise ModelError(f"{path} is damaged: a {path.suffix} file is an HDF5 file, and this is not one")
     try:
         model = keras.saving.load_model(path, compile=False)
     except _UNREADABLE as error:

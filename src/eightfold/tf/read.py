@@ -1,6 +1,6 @@
 """Reads a model in any of the forms in which TensorFlow users hold one.
 
-a folder with saved_model.pb          SavedModel of TensorFlow 1 or 2
+a folder with saved_model.pb(txt)     SavedModel of TensorFlow 1 or 2
 *.keras, *.h5, a keras.Model          Keras 3, and tf_keras where it is installed
 *.pb                                  frozen GraphDef
 a checkpoint: PREFIX with PREFIX.meta, or its folder
@@ -44,7 +44,7 @@ def read_model(source: Any, *, inputs: Sequence[str] | None = None, outputs: Seq
         return source
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        if path.name == "saved_model.pb" and path.is_file():
+        if path.name in ("saved_model.pb", "saved_model.pbtxt") and path.is_file():
             path = path.parent
         if path.suffix in (".pb", ".pbtxt") and path.is_file():
             return read_frozen(path, inputs, outputs)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
@@ -21,15 +22,18 @@ from eightfold.tf.variables import fill_variables
 __all__ = ["is_saved_model", "read_saved_model", "write_saved_model"]
 
 
+_BINARY, _TEXT = "saved_model.pb", "saved_model.pbtxt"
+
+
 def is_saved_model(path: Path) -> bool:
-    return (path / "saved_model.pb").is_file()
+    return any((path / name).is_file() for name in (_BINARY, _TEXT))
 
 
 def read_saved_model(path: Path, tags: tuple[str, ...] | None = None) -> Model:
     """Loads a SavedModel of TensorFlow 1 or 2 with all its signatures.
 
     Args:
-        path: the folder that holds `saved_model.pb`.
+        path: the folder that holds `saved_model.pb`, or `saved_model.pbtxt`.
         tags: which meta graph; `serve`, or the only one, when left out.
 
     Raises:
@@ -56,15 +60,19 @@ def read_saved_model(path: Path, tags: tuple[str, ...] | None = None) -> Model:
 
 def _only_tags(path: Path) -> tuple[str, ...]:
     proto = saved_model_pb2.SavedModel()
+    file = path / (_BINARY if (path / _BINARY).is_file() else _TEXT)
     try:
-        proto.ParseFromString((path / "saved_model.pb").read_bytes())
-    except DecodeError as error:
-        raise ModelError(f"{path / 'saved_model.pb'} is damaged: it is not a SavedModel protocol buffer") from error
+        if file.name == _BINARY:
+            proto.ParseFromString(file.read_bytes())
+        else:
+            text_format.Parse(file.read_text(), proto)
+    except (DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file} is damaged: it is not a SavedModel protocol buffer") from error
     except OSError as error:
-        raise ModelError(f"{path / 'saved_model.pb'} cannot be read: {error.strerror}") from error
+        raise ModelError(f"{file} cannot be read: {error.strerror}") from error
     found = [tuple(meta.meta_info_def.tags) for meta in proto.meta_graphs]
     if not found:
-        raise ModelError(f"{path / 'saved_model.pb'} holds no graph")
+        raise ModelError(f"{file} holds no graph")
     return ("serve",) if ("serve",) in found else found[0]
 
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from eightfold.errors import ModelError
 from eightfold.graph.ir import Array, Node
 from eightfold.graph.reference.registry import computes
-from eightfold.graph.reference.window import Window, window_of
+from eightfold.graph.reference.window import window_of
 
 __all__ = ["convolve", "convolve_depthwise"]
 
 
-def convolve(node: Node, x: Array, weight: Array) -> Array:
+def convolve(
+    node: Node,
+    x: Array,
+    weight: Array,
+    *,
+    product: Callable[[Array, Array], Array] = np.matmul,
+    fill: float = 0.0,
+) -> Array:
     """The convolution that a node describes, in float64: exact where both operands are integers.
 
     Args:
         node: strides, dilations, padding.
         x: [N, H, W, groups * I].
         weight: [h, w, I, O].
+        product: multiplies [pixels, I] by [I, O]; called for each place in the window.
+        fill: what the padding holds.
 
     Returns:
         [N, H', W', O].
@@ -29,16 +40,14 @@ def convolve(node: Node, x: Array, weight: Array) -> Array:
     window = window_of(node, (weight.shape[0], weight.shape[1]))
     inputs = np.split(x.astype(np.float64), groups, axis=3)
     weights = np.split(weight.astype(np.float64), groups, axis=3)
-    results = [_convolve(window, part, w) for part, w in zip(inputs, weights, strict=True)]
+    results = []
+    for part, own in zip(inputs, weights, strict=True):
+        total: Array = np.zeros(())
+        for i, j, tap in window.taps(part, fill):
+            sums = product(tap.reshape(-1, tap.shape[3]), own[i, j])
+            total = total + sums.reshape(*tap.shape[:3], -1)
+        results.append(total)
     return np.concatenate(results, axis=3)
-
-
-def _convolve(window: Window, x: Array, weight: Array) -> Array:
-    total: Array = np.zeros(())
-    for i, j, tap in window.taps(x, 0.0):
-        product = tap.reshape(-1, tap.shape[3]) @ weight[i, j]
-        total = total + product.reshape(*tap.shape[:3], -1)
-    return total
 
 
 def convolve_depthwise(node: Node, x: Array, weight: Array) -> Array:

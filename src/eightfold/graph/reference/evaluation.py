@@ -8,12 +8,18 @@ import numpy as np
 
 from eightfold.errors import DataError, ModelError
 from eightfold.graph.ir import Array, Graph, Node, Ref
-from eightfold.graph.reference.registry import KERNELS, computes
+from eightfold.graph.reference.registry import KERNELS, Kernel, computes
 
 __all__ = ["evaluate"]
 
 
-def evaluate(graph: Graph, fetches: Sequence[Ref], feeds: Mapping[Ref, Array] | None = None) -> list[Array]:
+def evaluate(
+    graph: Graph,
+    fetches: Sequence[Ref],
+    feeds: Mapping[Ref, Array] | None = None,
+    *,
+    kernels: Mapping[str, Kernel] = KERNELS,
+) -> list[Array]:
     """The values of some tensors.
 
     Args:
@@ -21,6 +27,7 @@ def evaluate(graph: Graph, fetches: Sequence[Ref], feeds: Mapping[Ref, Array] | 
         fetches: the tensors wanted.
         feeds: values that replace what the graph computes for these tensors; quantized ones as uint8, int8 or
             int32.
+        kernels: what computes each op.
 
     Returns:
         One array a fetch, in the order asked for.
@@ -31,7 +38,7 @@ def evaluate(graph: Graph, fetches: Sequence[Ref], feeds: Mapping[Ref, Array] | 
     """
     values: dict[Ref, Array] = {ref: np.asarray(value) for ref, value in (feeds or {}).items()}
     for node in _needed(graph, fetches, values):
-        for port, output in enumerate(_outputs(node, [_value(values, ref) for ref in node.inputs])):
+        for port, output in enumerate(_outputs(node, [_value(values, ref) for ref in node.inputs], kernels)):
             values.setdefault(Ref(node.name, port), output)
     return [_value(values, ref) for ref in fetches]
 
@@ -48,10 +55,10 @@ def _needed(graph: Graph, fetches: Sequence[Ref], fed: Mapping[Ref, Array]) -> I
     return (node for node in graph if node.name in names)
 
 
-def _outputs(node: Node, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    if node.op not in KERNELS:
+def _outputs(node: Node, inputs: Sequence[Array], kernels: Mapping[str, Kernel]) -> tuple[Array, ...]:
+    if node.op not in kernels:
         raise ModelError(f"node {node.name!r} is a {node.op}, for which there is no NumPy reference")
-    outputs = KERNELS[node.op](node, *inputs)
+    outputs = kernels[node.op](node, *inputs)
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 

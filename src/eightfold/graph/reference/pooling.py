@@ -17,7 +17,7 @@ def _window(node: Node) -> Window:
 
 
 def _max(node: Node, x: Array) -> Array:
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
     result: Array | None = None
     for _, _, tap in _window(node).taps(x, lowest):
         result = tap if result is None else np.maximum(result, tap)

@@ -10,6 +10,7 @@ one for all; no zero points. Forms that TensorFlow refuses, or computes wrongly,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,7 +21,10 @@ from eightfold.graph.reference.elementwise import ACTIVATIONS, numpy_dtype
 from eightfold.graph.reference.quantization import affine_step, saturate, scaled_step
 from eightfold.graph.reference.registry import computes
 
-__all__: list[str] = []
+__all__ = ["fused_convolution", "fused_matmul", "legacy_matmul"]
+
+_Product: TypeAlias = Callable[[Array, Array], Array]
+"""Sums the products of codes [M, K] and [K, N]."""
 
 _TO_INT32 = {(), ("BiasAdd",), ("Relu",), ("BiasAdd", "Relu")}
 _TO_BYTES = {(*ops, "Requantize") for ops in _TO_INT32} | {("BiasAdd", "Sum", "Relu", "Requantize")}
@@ -37,15 +41,21 @@ def _refuse(node: Node, why: str) -> ModelError:
 # --- convolutions ---------------------------------------------------------------------------------------
 
 
-def _fused_convolution(
+@computes("_FusedQuantizedConv2D")
+def fused_convolution(
     node: Node,
-    accumulate: Callable[[Node, Array, Array], Array],
     x: Array,
     weight: Array,
-    rest: Iterator[Array],
+    *inputs: Array,
+    accumulate: Callable[[Node, Array, Array], Array] = convolve,
 ) -> tuple[Array, ...]:
-    """Inputs after the filter: [bias], [summand], the ranges of input, filter, [summand] and [output]."""
-    fused = _check_convolution(node)
+    """Inputs after the filter: [bias], [summand], the ranges of input, filter, [summand] and [output].
+
+    `accumulate` sums the products of codes.
+    """
+    fused, rest = _check_convolution(node), iter(inputs)
+    if node.op == "_FusedQuantizedConv2D" and weight.shape[2] != x.shape[3]:
+        raise _refuse(node, f"no grouped convolution; input {x.shape}, filter {weight.shape}")
     bias = next(rest) if "BiasAdd" in fused else None
     summand = next(rest) if "Sum" in fused else None
     input_step = scaled_step(next(rest), next(rest), x.dtype)
@@ -77,36 +87,34 @@ def _check_convolution(node: Node) -> tuple[str, ...]:
     return fused
 
 
-@computes("_FusedQuantizedConv2D")
-def _convolution(node: Node, x: Array, weight: Array, *rest: Array) -> tuple[Array, ...]:
-    if weight.shape[2] != x.shape[3]:
-        raise _refuse(node, f"no grouped convolution; input {x.shape}, filter {weight.shape}")
-    return _fused_convolution(node, convolve, x, weight, iter(rest))
-
-
 @computes("_FusedQuantizedDepthwiseConv2D")
 def _depthwise_convolution(node: Node, x: Array, weight: Array, *rest: Array) -> tuple[Array, ...]:
-    return _fused_convolution(node, convolve_depthwise, x, weight, iter(rest))
+    return fused_convolution(node, x, weight, *rest, accumulate=convolve_depthwise)
 
 
 # --- matrix products ------------------------------------------------------------------------------------
 
 
-def _product(node: Node, x: Array, weight: Array, ranges: Iterator[Array]) -> Array:
+def _exact_product(x: Array, weight: Array) -> Array:
+    """[M, K] times [K, N] in float64."""
+    return np.asarray(x.astype(np.float64) @ weight.astype(np.float64))
+
+
+def _real_product(node: Node, x: Array, weight: Array, ranges: Iterator[Array], product: _Product) -> Array:
     """The product of what the codes stand for, without bias.
 
     Input mode MIN_FIRST, for quint8 only: a code q of the input stands for q · s + lo.
     """
     x = x.T if node.attrs.get("transpose_a", False) else x
-    weight = (weight.T if node.attrs.get("transpose_b", False) else weight).astype(np.float64)
+    weight = weight.T if node.attrs.get("transpose_b", False) else weight
     lo, hi = next(ranges), next(ranges)
     weight_step = scaled_step(next(ranges), next(ranges), np.dtype(np.int8))
-    sums = x.astype(np.float64) @ weight
+    sums = product(x, weight)
     if node.attrs.get("input_quant_mode", b"MIN_FIRST") == b"SCALED":
         return np.asarray(sums * scaled_step(lo, hi, x.dtype) * weight_step)
     if x.dtype != np.uint8:
         raise _refuse(node, "input_quant_mode MIN_FIRST is right for a quint8 input only")
-    return np.asarray((sums * affine_step(lo, hi) + lo * weight.sum(axis=0)) * weight_step)
+    return np.asarray((sums * affine_step(lo, hi) + lo * weight.sum(axis=0, dtype=np.float64)) * weight_step)
 
 
 def _activation(node: Node, name: str) -> Callable[[Array], Array]:
@@ -119,7 +127,9 @@ def _activation(node: Node, name: str) -> Callable[[Array], Array]:
 
 
 @computes("_QuantizedMatMul")
-def _matmul(node: Node, x: Array, weight: Array, bias: Array, *rest: Array) -> Array:
+def fused_matmul(
+    node: Node, x: Array, weight: Array, bias: Array, *rest: Array, product: _Product = _exact_product
+) -> Array:
     """Inputs after the bias: [a float addend], the ranges of input, weight and [output]."""
     fused = _fused_ops(node)
     last = fused[-1] if fused else ""
@@ -129,7 +139,7 @@ def _matmul(node: Node, x: Array, weight: Array, bias: Array, *rest: Array) -> A
         raise _refuse(node, f"the kernel takes a float32 bias, received {bias.dtype}")
     inputs = iter(rest)
     addend = next(inputs) if fused[1] == "Add" else None
-    real = _product(node, x, weight, inputs) + bias
+    real = _real_product(node, x, weight, inputs, product) + bias
     if addend is not None:
         if last != "Dequantize":
             raise _refuse(node, "a sum can be had in float only")
@@ -154,14 +164,16 @@ _LEGACY = "QuantizedMatMulWithBiasAnd"
 
 
 @computes(f"{_LEGACY}Dequantize", f"{_LEGACY}Requantize", f"{_LEGACY}ReluAndRequantize")
-def _legacy_matmul(node: Node, x: Array, weight: Array, bias: Array, *rest: Array) -> Array | tuple[Array, ...]:
+def legacy_matmul(
+    node: Node, x: Array, weight: Array, bias: Array, *rest: Array, product: _Product = _exact_product
+) -> Array | tuple[Array, ...]:
     """Those of TensorFlow 2.16: one range for the whole weight, a quint8 input, input mode SCALED."""
     *ranges, lo, hi = rest
     if node.attrs.get("input_quant_mode", b"MIN_FIRST") != b"SCALED" or x.dtype != np.uint8:
         raise _refuse(node, "the kernel is right for a quint8 input in mode SCALED only")
     if any(bound.size != 1 for bound in ranges):
         raise _refuse(node, "the kernel takes one range for the whole weight")
-    real = _product(node, x, weight, iter(ranges)) + _float_bias(bias, ranges)
+    real = _real_product(node, x, weight, iter(ranges), product) + _float_bias(bias, ranges)
     if node.op == f"{_LEGACY}Dequantize":
         return np.asarray(real).astype(np.float32)
     held_as = numpy_dtype(node.attrs["Toutput"])

@@ -24,7 +24,7 @@ _REDUCTIONS: Mapping[str, Callable[..., Array]] = {
 
 @computes(*_REDUCTIONS)
 def _reduce(node: Node, x: Array, axes: Array) -> Array:
-    exact = x.astype(np.float64) if x.dtype.kind == "f" else x
+    exact = x if x.dtype.kind in "biu" else x.astype(np.float64)
     axis = tuple(int(a) for a in axes.reshape(-1))
     result = _REDUCTIONS[node.op](exact, axis=axis, keepdims=bool(node.attrs.get("keep_dims", False)))
     return np.asarray(result).astype(x.dtype)

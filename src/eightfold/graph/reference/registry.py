@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from eightfold.graph.ir import Array
 
@@ -17,10 +17,13 @@ KERNELS: dict[str, Kernel] = {}
 """By op type."""
 
 
-def computes(*ops: str) -> Callable[[Kernel], Kernel]:
+_Some = TypeVar("_Some", bound=Kernel)
+
+
+def computes(*ops: str) -> Callable[[_Some], _Some]:
     """Marks the function that computes some ops."""
 
-    def register(kernel: Kernel) -> Kernel:
+    def register(kernel: _Some) -> _Some:
         for op in ops:
             if op in KERNELS:
                 raise ValueError(f"op {op!r} has a reference already: {KERNELS[op].__name__}")
