@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -32,6 +33,12 @@ def why_no_int8() -> str | None:
     if not set(INT8_FLAGS) & set(flags):
         return f"the CPU has none of {', '.join(INT8_FLAGS)}"
     return None
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what is imported by now out of garbage collections: each session that is closed causes one."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

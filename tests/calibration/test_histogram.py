@@ -73,7 +73,7 @@ def test_squared_errors_are_those_of_evenly_spread_values(window: tuple[float, f
     coded = np.clip(np.rint((x - window[0]) / step), 0, steps) * step + window[0]
     expected = np.average((x - coded) ** 2, weights=np.repeat(counts, 64))
     spikeless = Histogram(counts, Range(-1, 1))
-    found = squared_errors(spikeless, np.array([window[0]]), np.array([window[1]]), steps)
+    found = squared_errors(spikeless, np.array([window[0]]), np.array([window[1]]), steps, clipped=1.0)
     assert found[0] == pytest.approx(expected, rel=2e-3)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,22 @@ def test_an_error_of_eightfold_is_one_sentence(capsys: pytest.CaptureFixture[str
 
 def test_ctrl_c_exits_with_130_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome(raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "Interrupted; what was there before is untouched.\n"
+
+
+def test_ctrl_c_that_tensorflow_turns_into_an_error_is_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ValueError("KeyboardInterrupt: ") from None
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    try:
+        assert outcome(command) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "Interrupted; what was there before is untouched.\n"
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from eightfold.graph.ir import Array
 
-__all__ = ["LENIENT", "convolution", "images", "weights"]
+__all__ = ["LENIENT", "convolution", "images", "two_convolutions", "weights"]
 
 import eightfold as ef
 
@@ -35,4 +35,18 @@ def convolution(batch: int | None = None, filters: int = 8) -> Any:
     return tf.function(
         lambda x: {"y": tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias))},
         input_signature=[spec],
+    )
+
+
+def two_convolutions() -> Any:
+    """A `tf.function` of two 3x3 convolutions, each with bias and Relu, named `a` and `b`: x -> y."""
+    first, second = weights(3, 3, 3, 8), weights(3, 3, 8, 8, seed=1)
+    bias = np.linspace(-0.1, 0.1, 8, dtype=np.float32)
+
+    def layer(x: Any, kernel: Array, name: str) -> Any:
+        return tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias), name=name)
+
+    return tf.function(
+        lambda x: {"y": layer(layer(x, first, "a"), second, "b")},
+        input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, "x")],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from eightfold.errors import RecipeError
 from eightfold.graph.ir import DType, Ref
 from eightfold.graph.model import Model
 from eightfold.graph.writer import Writer
@@ -65,8 +66,9 @@ def test_giving_a_step_back() -> None:
     assert reasons_of(less)["total"] == "it is the culprit"
     assert reasons_of(less)["pooled"] == IDLE  # what only carried codes goes as well
     assert len(plan.steps) == 6
-    with pytest.raises(KeyError, match="the plan has no step named 'nothing'"):
-        plan.without("nothing")
+    with pytest.raises(RecipeError, match="the plan has no step named 'totl'; did you mean 'total'?"):
+        plan.without("totl")
+    assert [step.name for step in plan.only("stem", "a").steps] == ["stem", "a"]
 
 
 def test_without_everything() -> None:

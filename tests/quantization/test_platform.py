@@ -106,15 +106,17 @@ def test_a_process_without_onednn() -> None:
 
 
 @pytest.mark.int8
-@pytest.mark.parametrize(("flags", "bits", "largest"), [({"avx512_vnni"}, 8, 127), ({"avx2"}, 7, 63)])
+@pytest.mark.parametrize(("flags", "bits", "largest", "step"), [({"avx512_vnni"}, 8, 127, 1), ({"avx2"}, 7, 126, 2)])
 def test_weights_have_7_bits_where_sums_saturate(
-    monkeypatch: pytest.MonkeyPatch, flags: set[str], bits: int, largest: int
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], bits: int, largest: int, step: int
 ) -> None:
+    """Over signed input 7 bits are written doubled: oneDNN halves them again."""
     monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset(flags))
     function, x = convolution(), images(2)
     result = ef.quantize(function, images(20), recipe=LENIENT)
     codes = [n.value for n in result.model.graph if n.op == "Const" and n.attrs["dtype"] == "qint8"]
     assert [np.abs(c.astype(int)).max() for c in codes] == [largest]
+    assert [np.gcd.reduce(c.astype(int), axis=None) for c in codes] == [step]
     assert result.report.weight_bits == bits
     expected = function(x)["y"].numpy()
     assert np.abs(result(x=x)["y"] - expected).max() < 0.03 * expected.max()
@@ -125,3 +127,24 @@ def test_the_recipe_decides_on_the_bits(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset({"avx512_vnni"}))
     report = ef.quantize(convolution(), images(20), recipe=ef.Recipe(fallback=False, weight_bits=7)).report
     assert report.weight_bits == 7
+
+
+@pytest.mark.int8
+@pytest.mark.parametrize(
+    ("flags", "bits", "note"),
+    [
+        ({"avx512_vnni"}, None, None),
+        ({"avx2"}, None, "AVX2 without VNNI saturates sums of two 8-bit products at 16 bits: weights have 7 bits"),
+        ({"avx2"}, 8, "the recipe asks for weights of 8 bits, but AVX2 without VNNI saturates"),
+        ({"avx512_vnni"}, 7, None),
+    ],
+)
+def test_the_report_says_what_the_cpu_decided(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], bits: int | None, note: str | None
+) -> None:
+    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset(flags))
+    model = ef.export(convolution())
+    plan = ef.plan(model, ef.Recipe(weight_bits=bits))
+    notes = ef.lower(model, plan, ef.calibrate(model, plan, images(4))).report.notes
+    assert [text for text in notes if "weights" in text] == [text for text in notes if note and text.startswith(note)]
+    assert any(text.startswith(note) for text in notes) if note else not notes

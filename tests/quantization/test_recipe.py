@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from eightfold.calibration.observers import OBSERVERS, make_observer
 from eightfold.errors import OutputError, RecipeError
+from eightfold.graph.ir import Graph
+from eightfold.graph.writer import Writer
 from eightfold.quantization.recipe import Override, Recipe
 
 EXAMPLE = """
@@ -33,7 +36,7 @@ def test_defaults() -> None:
     assert Recipe.from_toml("") == Recipe()
     recipe = Recipe()
     assert (recipe.observer, recipe.percentile, recipe.per_channel, recipe.weight_bits) == (
-        "minmax",
+        "mse",
         99.99,
         True,
         None,
@@ -109,6 +112,45 @@ def test_an_override_with_match_and_op_needs_both() -> None:
     assert recipe.settings_for("x", "Conv2D").percentile == 99.99
 
 
+def diamond() -> Graph:
+    """a -> (b | c) -> d -> e"""
+    w = Writer()
+    a = w.node("Relu", w.input("x", (1, 2)), name="a")
+    b, c = w.node("Relu", a, name="b"), w.node("Relu", a, name="c")
+    d = w.node("AddV2", b, c, name="d")
+    return w.model(y=w.node("Relu", d, name="e")).graph
+
+
+def test_a_region_is_every_node_between_two() -> None:
+    recipe = Recipe.from_toml('[[override]]\nregion = ["a", "d"]\nkeep = "bf16"\nrounding = "learned"').bound(diamond())
+    reasons = {name: recipe.settings_for(name, "Relu").bf16_reason for name in "abcde"}
+    assert [name for name, reason in reasons.items() if reason] == ["a", "b", "c", "d"]
+    assert reasons["b"] == "the recipe keeps nodes with region = ['a', 'd'] in bf16"
+    assert Recipe.from_toml(recipe.to_toml()).bound(diamond()) == recipe  # the nodes found are not written down
+
+
+def test_an_exclusion_and_a_later_override_win_over_bf16() -> None:
+    recipe = Recipe(overrides=(Override(op="Relu", keep="bf16"), Override(match="b", keep="fp32")), exclude=("c",))
+    assert recipe.settings_for("a", "Relu").fp32_reason is None
+    for name in ("b", "c"):
+        settings = recipe.settings_for(name, "Relu")
+        assert settings.fp32_reason
+        assert settings.bf16_reason is None
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        (("a", "dd"), "the model has no node 'dd'; did you mean 'd'?"),
+        (("b", "c"), "no path leads from the first node to the second"),
+        (("d", "a"), "no path leads from the first node to the second"),
+    ],
+)
+def test_a_region_that_is_none(region: tuple[str, str], message: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        Recipe(overrides=(Override(region=region, keep="fp32"),)).bound(diamond())
+
+
 @pytest.mark.parametrize("observer", sorted(OBSERVERS))
 def test_settings_make_their_observer(observer: str) -> None:
     settings = Recipe(observer=observer, percentile=99).settings_for("x", "Conv2D")
@@ -119,9 +161,9 @@ def test_settings_make_their_observer(observer: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('observr = "kl"', r"unknown recipe key 'observr': expected exclude, .*; did you mean 'observer'\?"),
+        ('observr = "kl"', r"unknown recipe key 'observr': expected bias_correction, .*; did you mean 'observer'\?"),
         ("overrides = []", r"unknown recipe key 'overrides'.*did you mean 'override'\?"),
-        ("zzz = 1", r"unknown recipe key 'zzz': expected exclude, [a-z_, ]+$"),
+        ("zzz = 1", r"unknown recipe key 'zzz': expected bias_correction, [a-z_, ]+$"),
         (
             'observer = "minmx"',
             r"'observer': expected one of minmax, .*received 'minmx'; did you mean 'minmax'\?",
@@ -144,14 +186,16 @@ def test_settings_make_their_observer(observer: str) -> None:
         ('min_tensorflow = "2.9"', r"'min_tensorflow': .*received '2.9'"),
         ('min_sqnr_db = "high"', r"'min_sqnr_db': expected a finite number, received 'high'"),
         ('fallback = "yes"', r"'fallback': expected true or false, received 'yes'"),
+        ('rounding = "up"', r"'rounding': expected \"nearest\" or \"learned\", received 'up'"),
+        ('[[override]]\nregion=["a"]\nkeep="fp32"', r"'region': expected the names of two nodes, received"),
         ("override = 3", r"'override': expected \[\[override\]\] tables, received 3"),
         (
             '[[override]]\nop="A"\nkeep="int8"',
-            r"\[\[override\]\] number 1: .*'keep': expected \"fp32\", received 'int8'",
+            r"\[\[override\]\] number 1: .*'keep': expected \"fp32\" or \"bf16\", received 'int8'",
         ),
         ('[[override]]\nop="A"\nkep="fp32"', r"number 1: unknown recipe key 'kep'.*did you mean 'keep'\?"),
         ('[[override]]\nmatch="["\nkeep="fp32"', r"number 1: .*'match': expected a regular expression"),
-        ('[[override]]\nkeep="fp32"', r"which nodes it is for: expected 'match' or 'op', received none"),
+        ('[[override]]\nkeep="fp32"', r"which nodes it is for: expected 'match', 'op' or 'region', received none"),
         ('[[override]]\nop="A"', r"must change something: expected 'observer'"),
         ('[[override]]\nop="A"\nkeep="fp32"\n[[override]]\nop=""\nkeep="fp32"', r"number 2: .*'op'"),
         ("observer = ", r"must be a TOML file, but this one cannot be parsed"),

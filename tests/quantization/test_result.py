@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_functions import LENIENT, convolution, images
+from small_functions import LENIENT, convolution, images, two_convolutions
 
 import eightfold as ef
 from eightfold.errors import DataError, OutputError
@@ -51,6 +51,27 @@ def test_saved_model_and_frozen_graph_compute_the_same(quantized: ef.Quantized, 
     assert ef.read_report(path) == ef.read_report(path.with_suffix(".json"))
 
 
+@pytest.mark.parametrize(
+    ("format", "recipe"), [("saved_model", "net.pb/assets.extra/recipe.toml"), ("frozen", "net.toml")]
+)
+def test_the_saved_recipe_makes_the_same_model_bit_for_bit(tmp_path: Path, format: Any, recipe: str) -> None:
+    function, data = two_convolutions(), images(20)
+    model = ef.export(function)
+    asked = ef.Recipe(observer="mse", overrides=(ef.Override(op="Conv2D", per_channel=False),))
+    plan = ef.plan(model, asked).without("b", reason="a verification gave it back")
+    assert [step.name for step in plan.steps] == ["a"]
+    first = ef.lower(model, plan, ef.calibrate(model, plan, data)).save(tmp_path / "net.pb", format=format)
+    settled = ef.Recipe.load(tmp_path / recipe)
+    again = ef.plan(model, settled)
+    assert [step.name for step in again.steps] == ["a"]  # nor has a smaller rewrite taken what was given back
+    second = ef.lower(model, again, ef.calibrate(model, again, data)).save(tmp_path / "again.pb", format=format)
+    assert graph_bytes(second) == graph_bytes(first)
+
+
+def graph_bytes(saved: Path) -> bytes:
+    return (saved / "saved_model.pb" if saved.is_dir() else saved).read_bytes()
+
+
 def test_calling_with_other_names(quantized: ef.Quantized) -> None:
     with pytest.raises(DataError, match="the model has other inputs: expected x, received image"):
         quantized(image=images(1))
@@ -77,7 +98,11 @@ def test_overwriting_replaces_the_whole_folder(quantized: ef.Quantized, tmp_path
     folder.mkdir()
     (folder / "stale").write_bytes(b"old")
     quantized.save(folder, overwrite=True)
-    assert set(contents(tmp_path)) == {"net/saved_model.pb", "net/assets.extra/eightfold.json"}
+    assert set(contents(tmp_path)) == {
+        "net/saved_model.pb",
+        "net/assets.extra/eightfold.json",
+        "net/assets.extra/recipe.toml",
+    }
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -176,6 +176,10 @@ def test_a_model_that_is_8_bit_already(tmp_path: Path) -> None:
     once = ef.quantize(convolution(), images(20), recipe=LENIENT)
     twice = ef.quantize(once.save(tmp_path / "net"), images(20))
     assert twice.report.steps == ()
+    assert (
+        "the model has 8-bit ops already (Relu, _FusedQuantizedConv2D); was the float model meant?"
+        in twice.report.notes
+    )
     x = images(2)
     np.testing.assert_array_equal(twice(x=x)["y"], once(x=x)["y"])
 
@@ -183,8 +187,8 @@ def test_a_model_that_is_8_bit_already(tmp_path: Path) -> None:
 def test_progress_names_every_stage_in_order() -> None:
     told: list[tuple[str, int, int | None]] = []
     ef.quantize(convolution(), images(20), recipe=LENIENT, progress=lambda *stage: told.append(stage))
-    assert list(dict.fromkeys(name for name, _, _ in told)) == ["read", "export", "calibrate", "verify"]
-    assert [done for name, done, _ in told if name == "calibrate"] == [0, 16]
+    assert list(dict.fromkeys(name for name, _, _ in told)) == ["read", "export", "calibrate", "correct", "verify"]
+    assert [done for name, done, _ in told if name == "calibrate"] == [0, 16, 32]  # two passes: histograms
 
 
 def test_a_model_that_draws_random_numbers_says_so() -> None:
@@ -195,3 +199,12 @@ def test_a_model_that_draws_random_numbers_says_so() -> None:
     )
     assert "draws random numbers" in ef.quantize(function, images(20), recipe=LENIENT).report.notes[0]
     assert ef.quantize(convolution(), images(20), recipe=LENIENT).report.notes == ()
+
+
+def test_a_pattern_that_finds_nothing_is_named() -> None:
+    recipe = ef.Recipe(fallback=False, exclude=("^hed/", "Relu"), overrides=(ef.Override(match="lgits", keep="fp32"),))
+    notes = ef.quantize(convolution(), images(8), recipe=recipe, verify=False).report.notes
+    assert [note for note in notes if "finds no node" in note] == [
+        "the recipe's exclude = '^hed/' finds no node of the model",
+        "the recipe's override match = 'lgits' finds no node of the model",
+    ]

@@ -80,7 +80,8 @@ def _check(model: str) -> None:
     path = Path(model)
     if not path.exists():
         raise ModelError(f"there is no model at {path}; expected a SavedModel folder or a frozen .pb file")
-    whole = (path / "saved_model.pb").is_file() if path.is_dir() else path.suffix == ".pb"
+    files = [path / "saved_model.pb", path / "saved_model.pbtxt"]
+    whole = any(file.is_file() for file in files) if path.is_dir() else path.suffix == ".pb"
     if not whole:
         raise ModelError(
             f"{path} cannot be measured as it is: expected a SavedModel folder or a frozen .pb file; "

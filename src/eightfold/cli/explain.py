@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ from eightfold.cli.quantize import build_recipe
 from eightfold.cli.quiet import import_tensorflow
 from eightfold.cli.screen import Screen, Tell
 from eightfold.cli.view import require_netron, view_graph
+from eightfold.errors import ModelError, RecipeError
 
 if TYPE_CHECKING:
     from eightfold.quantization.explain import Explanation
@@ -55,6 +57,15 @@ def explain(  # noqa: PLR0913  (one argument for each option)
             help="A sample of a float model's input, as for quantize: shows the calibrated graphs too.",
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="The float model that an 8-bit model was made from: with --data, measures anew where its error is "
+            "made and its time goes.",
+            show_default=False,
+        ),
+    ] = None,
     samples: Samples = None,
     preprocess: Preprocess = None,
     inputs: Inputs = None,
@@ -65,13 +76,16 @@ def explain(  # noqa: PLR0913  (one argument for each option)
     """Show what became 8-bit, what did not and why, and where the 8-bit flow breaks.
 
     A model that eightfold saved carries its report. For a float model this
-    shows what would happen: without data, or in full with --data.
+    shows what would happen: without data, or in full with --data. The page of
+    --html needs no network: it shows the graph of the model, the error and
+    time of each block, and the ranges chosen.
 
     \b
     [bold]Examples[/]
       $ eightfold explain resnet50-int8/
       $ eightfold explain resnet50/ --exclude '^predictions'
       $ eightfold explain resnet50-int8/ --node conv1_relu/Relu
+      $ eightfold explain resnet50-int8/ --html page.html
       $ eightfold explain resnet50/ -d photos/ --preprocess caffe --html page.html
     """
     from eightfold.quantization.explain import explain_report
@@ -83,12 +97,13 @@ def explain(  # noqa: PLR0913  (one argument for each option)
     with screen.work() as tell:
         chosen = build_recipe(recipe, None, exclude or (), per_tensor=False)
         sample = {"data": data, "samples": samples, "preprocess": preprocess}
-        recorded = has_report(Path(model))
-        explanation = (
-            explain_report(read_report(model))
-            if recorded
-            else _planned(model, chosen, {"inputs": inputs, "outputs": outputs}, sample, tell)
-        )
+        tensors = {"inputs": inputs, "outputs": outputs}
+        if not has_report(Path(model)):
+            explanation = _planned(model, chosen, tensors, sample, tell, measured=html is not None)
+        elif reference is not None:
+            explanation = _measured_anew(model, reference, tensors, sample, tell)
+        else:
+            explanation = explain_report(read_report(model))
         found = explanation.find(node) if node else None
         if html:
             from eightfold.cli.page import write_page
@@ -117,20 +132,62 @@ def has_report(path: Path) -> bool:
 def _planned(
     model: str,
     recipe: Recipe,
-    tensors: Mapping[str, list[str] | None],
+    tensors: Mapping[str, Any],
     sample: Mapping[str, Any],
     tell: Tell,
+    *,
+    measured: bool,
 ) -> Explanation:
     """What would become of a float model; with a sample of its input, in full."""
     import_tensorflow()
     import eightfold as ef
+    from eightfold.quantization.analyze import analyze, sample_of
+    from eightfold.quantization.calibrate import open_data
     from eightfold.quantization.dynamic import lower_dynamic
     from eightfold.quantization.explain import explain_plan
 
     exported = ef.export(model, **tensors, progress=tell)
     plan = ef.plan(exported, recipe)
-    calibrated = None
-    if sample["data"] is not None:
-        ranges = ef.calibrate(exported, plan, **sample, progress=tell)
-        calibrated = ef.lower(exported, plan, ranges).model.graph
-    return explain_plan(exported, plan, lower_dynamic(exported, plan).graph, calibrated)
+    dynamic = lower_dynamic(exported, plan).graph
+    if sample["data"] is None:
+        return explain_plan(exported, plan, dynamic)
+    ranges = ef.calibrate(exported, plan, **sample, progress=tell)
+    result = ef.lower(exported, plan, ranges)
+    explanation = explain_plan(exported, plan, dynamic, result.model.graph)
+    if not (measured and plan.steps):
+        return explanation
+    tell("analyze", 0, None)
+    return replace(explanation, analysis=analyze(result, sample_of(open_data(exported, **sample))))
+
+
+def _measured_anew(
+    model: str,
+    reference: str,
+    tensors: Mapping[str, Any],
+    sample: Mapping[str, Any],
+    tell: Tell,
+) -> Explanation:
+    """An 8-bit model with what is measured when its recipe is followed once more.
+
+    Raises:
+        RecipeError: there is no data to measure with.
+        ModelError: the reference is not what the model was made from.
+    """
+    from eightfold.quantization.explain import explain_report
+    from eightfold.quantization.recipe import Recipe
+    from eightfold.quantization.report import RECIPE_FILE, read_report
+
+    if sample["data"] is None:
+        raise RecipeError("measuring needs a sample of the model's real input: give it with --data")
+    report = read_report(model)
+    saved = Path(model) / RECIPE_FILE
+    import_tensorflow()
+    import eightfold as ef
+
+    recipe = replace(Recipe.load(saved) if saved.is_file() else Recipe(), fallback=False)
+    planned = ef.plan(ef.export(reference, **tensors, progress=tell), recipe)
+    missing = {step.name for step in report.steps} - {step.name for step in planned.steps}
+    if missing:
+        raise ModelError(f"{model} was not made from {reference}, which has no block {sorted(missing)[0]}")
+    again = ef.quantize(reference, recipe=recipe, **sample, **tensors, progress=tell).report
+    return replace(explain_report(report), analysis=again.analysis, chart=report.chart or again.chart)

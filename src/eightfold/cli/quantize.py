@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eightfold.cli.failures import reported
+from eightfold.cli.goal import NOT_REACHED, Budget, EvalData, MaxDrop, Metric, MetricOutput, Resume, goal_of
 from eightfold.cli.options import (
     BatchSize,
     Exclude,
@@ -77,7 +78,7 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
     batch_size: BatchSize = 32,
     preprocess: Preprocess = None,
     observer: Annotated[
-        Observer | None, typer.Option(help="How ranges follow from what was seen.", show_default="minmax")
+        Observer | None, typer.Option(help="How ranges follow from what was seen.", show_default="mse")
     ] = None,
     per_tensor: Annotated[
         bool, typer.Option("--per-tensor", help="One weight scale for a tensor, not for each output channel.")
@@ -93,6 +94,12 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
     inputs: Inputs = None,
     outputs: Outputs = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --output.")] = False,
+    eval_data: EvalData = None,
+    metric: Metric = None,
+    metric_output: MetricOutput = None,
+    max_drop: MaxDrop = None,
+    budget: Budget = None,
+    resume: Resume = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -100,27 +107,42 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
 
     The result has the same signatures. It is compared with the float model
     before it is saved: parts that would be wrong or slower stay in float, and
-    the summary says so.
+    the summary says so. With --eval-data, the fastest model is searched for
+    that loses no more than --max-drop; exit code 3 says that none was found,
+    and the best is saved all the same.
 
     \b
     [bold]Examples[/]
       $ eightfold quantize resnet50/ -d photos/ --preprocess caffe -o int8/
       $ eightfold quantize net.keras -d sample.npz -o net-int8/ --observer kl
       $ eightfold quantize bert/ --dynamic -o bert-int8/ --exclude '^pooler'
+      $ eightfold quantize net/ -d sample.npz -o net-int8/ \\
+            --eval-data test.npz --metric top1 --max-drop 0.005 --budget 30m
       $ eightfold quantize frozen.pb -d my_data:batches --inputs image \\
             --outputs probs -o int8.pb --format frozen
     """
+    overwrite = overwrite or resume
     refuse_existing(output, overwrite=overwrite)
     chosen = build_recipe(recipe, observer and observer.value, exclude or (), per_tensor=per_tensor)
     if data is None and not dynamic:
         raise RecipeError(
             "calibration needs a sample of the model's real input: give it with --data, or choose --dynamic"
         )
+    goal = goal_of(
+        eval_data,
+        metric,
+        dynamic=dynamic,
+        output=metric_output,
+        max_drop=max_drop,
+        budget=budget,
+        resume=resume,
+    )
     screen = Screen(json, quiet)
     with screen.work() as tell:
         import_tensorflow()
         import eightfold as ef
 
+        wanted = {} if goal is None else goal.options(batch_size, preprocess, output)
         result = ef.quantize(
             model,
             data,
@@ -132,12 +154,15 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
             inputs=inputs,
             outputs=outputs,
             progress=tell,
+            **wanted,
         )
         saved = result.save(output, format=format.value, overwrite=overwrite)
         report = ef.read_report(saved)
     from eightfold.cli.summary import quantized
 
-    screen.show({"output": str(saved), **report.to_dict()}, *quantized(report, model, saved, data))
+    screen.show({"output": str(saved), **report.to_dict()}, *quantized(report, model, saved, data, preprocess))
+    if report.search and not report.search.reached:
+        raise typer.Exit(NOT_REACHED)
 
 
 def refuse_existing(output: Path, *, overwrite: bool) -> None:

@@ -20,6 +20,7 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -36,6 +37,11 @@ STAGES = {
     "calibrate": "calibrating",
     "verify": "comparing with float",
     "evaluate": "evaluating",
+    "round": "rounding weights",
+    "correct": "correcting biases",
+    "search": "trying candidates",
+    "rank": "ranking the steps by their error",
+    "analyze": "measuring errors and times",
 }
 
 
@@ -89,6 +95,7 @@ def _bars(console: Console, *, shown: bool) -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     return Progress(*columns, console=console, transient=True, refresh_per_second=4, disable=not shown)
 

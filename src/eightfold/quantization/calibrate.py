@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from eightfold.calibration.collect import collect
+from eightfold.calibration.collect import MakeRunner, collect
 from eightfold.calibration.observers import make_observer
 from eightfold.data import Dataset, InputSpec, load
 from eightfold.errors import DataError
 from eightfold.graph.ir import Array, Graph, Ref
 from eightfold.graph.model import Model
 from eightfold.graph.ranges import Range
+from eightfold.quantization.encodings import without_offset
 from eightfold.quantization.export import Progress
 from eightfold.quantization.plan import Plan
 from eightfold.tf.session import Runner
 
-__all__ = ["SAMPLES", "calibrate", "open_data"]
+__all__ = ["SAMPLES", "calibrate", "feeds_of", "make_runner", "open_data"]
 
 SAMPLES = 300
 """Examples used when the user does not say how many; more do not move the ranges of the nets measured."""
@@ -32,7 +33,13 @@ def open_data(
 ) -> Dataset:
     """The user's data, checked against the model's default signature."""
     specs = {name: InputSpec.of(name, spec) for name, spec in model.default.inputs.items()}
-    return load(data, inputs=specs, batch_size=batch_size, samples=samples or SAMPLES, preprocess=preprocess)
+    return load(
+        data,
+        inputs=specs,
+        batch_size=batch_size,
+        samples=SAMPLES if samples is None else samples,
+        preprocess=preprocess,
+    )
 
 
 def calibrate(
@@ -82,7 +89,7 @@ def calibrate(
             tell("calibrate", seen, total)
 
     tell("calibrate", 0, total)
-    return collect(model.graph, observers, batches, _runner(model))
+    return collect(model.graph, observers, batches, make_runner(model), below_zero=without_offset(plan))
 
 
 def _observer(plan: Plan, ref: Ref) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def _observer(plan: Plan, ref: Ref) -> dict[str, Any]:
     return {"name": settings.observer, **settings.observer_options}
 
 
-def _runner(model: Model) -> Any:
+def make_runner(model: Model) -> MakeRunner:
     """Opens parts of the model's graph; what fills its tables and takes its inputs comes along."""
     kept = model.graph.ancestors([*model.init, *(spec.ref.node for spec in model.default.inputs.values())])
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from eightfold.graph.edit import Edit
 from eightfold.graph.ir import Array, Attr, DType, Node, Ref
 from eightfold.graph.model import Model
+from eightfold.passes.bfloat16 import to_bfloat16
 from eightfold.quantization.plan import Plan, Refusal, Step
 from eightfold.rewrites.builder import QUANTIZE
 from eightfold.rewrites.kernels import CONV, DEPTHWISE, conv_attrs
@@ -58,7 +59,7 @@ def lower_dynamic(model: Model, plan: Plan, *, weight_bits: int = 8) -> Model:
     for step in plan.steps:
         if _computes(step):
             writer.write(step)
-    return edit.done()
+    return to_bfloat16(edit.done(), plan.bfloat16)
 
 
 class _Writer:

@@ -2,20 +2,27 @@
 
 Tensors between which codes pass unchanged (into and out of a pool, a reshape, a concat) form a *scale group* and share
 one encoding, so that the pass is a copy. A group takes the coding that needs the fewest conversions at its producers
-and consumers; of several the first of UNSIGNED, OFFSET, SIGNED.
+and consumers; of several the first of UNSIGNED, OFFSET, SIGNED (OFFSET, UNSIGNED where there are negative values).
+
+A tensor with few or small negative values that must do without an offset (its reader pads with zeros) may still be
+UNSIGNED, all 255 steps above zero and the rest clipped, where that is a smaller error than the coarser steps of SIGNED.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eightfold.graph.encoding import Code, Encoding, encoding_of
 from eightfold.graph.ir import Ref
 from eightfold.graph.ranges import Range
 from eightfold.quantization.plan import Plan, Step
 
-__all__ = ["choose_encodings", "scale_groups"]
+__all__ = ["choose_encodings", "scale_groups", "without_offset"]
+
+_CLIPPED = 2.0
+"""How much a squared error of clipping weighs against one of rounding: it has one sign, and adds up in sums of products
+where rounding averages out."""
 
 
 def scale_groups(steps: Iterable[Step]) -> list[tuple[Ref, ...]]:
@@ -82,6 +89,13 @@ def choose_encodings(plan: Plan, ranges: Mapping[Ref, Range], *, offsets: bool =
     return result
 
 
+def without_offset(plan: Plan) -> frozenset[Ref]:
+    """The tensors that may have to do without an offset, so that `Range.below_zero` is worth knowing."""
+    strict = {ref for step in plan.steps for ref, codes in step.reads if Code.OFFSET not in codes}
+    strict |= {ref for ref, step in plan.producers.items() if Code.OFFSET not in step.gives}
+    return frozenset(ref for group in scale_groups(plan.steps) if strict.intersection(group) for ref in group)
+
+
 def _tensor(plan: Plan, ref: Ref, values: Range, readers: list[Code]) -> _Tensor:
     step = plan.producers.get(ref)
     if step is None:
@@ -90,7 +104,7 @@ def _tensor(plan: Plan, ref: Ref, values: Range, readers: list[Code]) -> _Tensor
     if "act" in step.match:
         values = Range(max(values.lo, 0.0), max(values.hi, 0.0))
     if cap is not None:
-        values = Range(min(values.lo, cap), min(values.hi, cap))
+        values = replace(values, lo=min(values.lo, cap), hi=min(values.hi, cap))
     return _Tensor(ref, values, step.gives, cap, step.rewrite.same_scale, readers)
 
 
@@ -113,11 +127,20 @@ def _own(tensor: _Tensor, offsets: bool) -> Encoding:
 def _candidates(values: Range, offsets: bool) -> list[Encoding]:
     """The encodings of a range to choose from, the preferred first."""
     codes = [Code.SIGNED]
+    if not values.signed or _better_clipped(values):
+        codes.insert(0, Code.UNSIGNED)
     if offsets and values.signed:
         codes.insert(0, Code.OFFSET)
-    if not values.signed:
-        codes.insert(0, Code.UNSIGNED)
     return [encoding_of(values, code) for code in codes]
+
+
+def _better_clipped(values: Range) -> bool:
+    """Whether UNSIGNED with everything below zero clipped loses less than SIGNED: the expected squared errors of
+    uniform rounding, step²/12 (B. Widrow, I. Kollár, "Quantization Noise", 2008), and what is clipped."""
+    if values.below_zero is None or values.hi <= 0:
+        return False
+    signed, unsigned = (encoding_of(values, code).step ** 2 / 12 for code in (Code.SIGNED, Code.UNSIGNED))
+    return unsigned + _CLIPPED * values.below_zero < signed
 
 
 def _conversions(tensors: list[_Tensor], encoding: Encoding) -> int:

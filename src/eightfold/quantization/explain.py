@@ -13,11 +13,14 @@ from eightfold.errors import RecipeError
 from eightfold.graph.ir import Graph
 from eightfold.graph.model import Model
 from eightfold.graph.text import format_graph
+from eightfold.quantization.analysis import Analysis
+from eightfold.quantization.chart import Chart, draw
 from eightfold.quantization.flow import flow_breaks
 from eightfold.quantization.plan import Plan, Refusal, Step
-from eightfold.quantization.report import Report, StepRecord
+from eightfold.quantization.report import Fidelity, Report, Speed, StepRecord
+from eightfold.quantization.search_record import SearchRecord
 
-__all__ = ["Explanation", "Kind", "Reason", "explain_plan", "explain_report", "step_records"]
+__all__ = ["Explanation", "Kind", "Reason", "explain_plan", "explain_report", "step_records", "written_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ class Explanation:
         breaks: sentences that say between which blocks numbers go through float, and why.
         fallbacks: what verification gave back to float.
         notes: anything else.
+        fidelity, speed, search, float_bytes, int8_bytes: as in the report.
+        chart: the model as a drawing; `None` where the report has none.
+        analysis: where the error is made and the time goes; `None` where nobody has looked.
     """
 
     origin: str
@@ -62,6 +68,13 @@ class Explanation:
     breaks: tuple[str, ...]
     fallbacks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    fidelity: Fidelity | None = None
+    speed: tuple[Speed, ...] = ()
+    search: SearchRecord | None = None
+    float_bytes: int = 0
+    int8_bytes: int = 0
+    chart: Chart | None = None
+    analysis: Analysis | None = None
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -132,6 +145,7 @@ def explain_plan(
         refusals=plan.refusals,
         regions=tuple(len(region) for region in plan.regions),
         breaks=flow_breaks(plan),
+        chart=draw(model, plan),
     )
 
 
@@ -146,6 +160,13 @@ def explain_report(report: Report) -> Explanation:
         breaks=report.breaks,
         fallbacks=report.fallbacks,
         notes=report.notes,
+        fidelity=report.fidelity,
+        speed=report.speed,
+        search=report.search,
+        float_bytes=report.float_bytes,
+        int8_bytes=report.int8_bytes,
+        chart=report.chart,
+        analysis=report.analysis,
     )
 
 
@@ -156,7 +177,7 @@ def step_records(plan: Plan, dynamic: Graph | None = None, calibrated: Graph | N
     def text(graph: Graph | None, step: Step) -> str:
         if graph is None:
             return ""
-        return format_graph(graph, _written_for(step, graph, plan.graph, roots), constants="inline")
+        return format_graph(graph, written_for(step, graph, plan.graph, roots), constants="inline")
 
     return tuple(
         StepRecord(
@@ -172,7 +193,7 @@ def step_records(plan: Plan, dynamic: Graph | None = None, calibrated: Graph | N
     )
 
 
-def _written_for(step: Step, graph: Graph, source: Graph, roots: set[str]) -> set[str]:
+def written_for(step: Step, graph: Graph, source: Graph, roots: set[str]) -> set[str]:
     """The nodes of an 8-bit graph that were written for a step: back from its result to other results."""
     stack = [step.name] if step.name in graph else _named_after(step.name, graph, source)
     own = set(step.match.nodes)

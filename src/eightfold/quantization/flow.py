@@ -23,6 +23,8 @@ def flow_breaks(plan: Plan) -> tuple[str, ...]:
         for ref, _ in step.reads:
             readers.setdefault(ref.node, []).append(step)
     reasons = {refusal.node: refusal.reason for refusal in plan.refusals}
+    for step in (*plan.given_back, *plan.bfloat16_steps):
+        reasons.update(dict.fromkeys(step.match.nodes, reasons[step.name]))
     sentences = [_gap(plan.graph, piece, step_of, readers, reasons) for piece in _float_pieces(plan, step_of)]
     direct = (_float_result(step, readers.get(step.name, [])) for step in plan.steps if not step.gives)
     return tuple(sentence for sentence in (*sentences, *direct) if sentence)

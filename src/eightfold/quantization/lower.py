@@ -9,30 +9,46 @@ from eightfold.graph.encoding import Encoding
 from eightfold.graph.ir import DType, Node, Ref
 from eightfold.graph.model import Model, Signature
 from eightfold.graph.ranges import Range
+from eightfold.passes.bfloat16 import to_bfloat16
 from eightfold.passes.summands import compute_summands_late, protect_summands
 from eightfold.quantization.encodings import choose_encodings
 from eightfold.quantization.plan import Plan
 from eightfold.rewrites.builder import Builder, WeightForm
+from eightfold.rewrites.correction import Corrections
 
 __all__ = ["lower_plan"]
 
 _SHAPE_OPS = {"Shape", "Size", "Rank"}
 
 
-def lower_plan(model: Model, plan: Plan, ranges: Mapping[Ref, Range], *, weight_bits: int = 8) -> Model:
-    """The model with every step of the plan in 8 bits and all else as it was.
+def lower_plan(
+    model: Model,
+    plan: Plan,
+    ranges: Mapping[Ref, Range],
+    *,
+    weight_bits: int = 8,
+    corrections: Corrections | None = None,
+) -> Model:
+    """The model with every step of the plan in 8 bits, or in bfloat16 where it says so, and all else as it was.
 
     Args:
         model: the exported float model that the plan was made for.
         plan: what becomes 8-bit.
         ranges: the range of each of `plan.tensors`.
         weight_bits: 8, or 7 for CPUs whose 8-bit sums saturate.
+        corrections: from `correct`.
     """
     encodings = choose_encodings(plan, ranges, offsets=plan.recipe.offsets)
-    return write(model, plan, encodings, weight_bits)
+    return write(model, plan, encodings, weight_bits, corrections)
 
 
-def write(model: Model, plan: Plan, encodings: Mapping[Ref, Encoding], weight_bits: int) -> Model:
+def write(
+    model: Model,
+    plan: Plan,
+    encodings: Mapping[Ref, Encoding],
+    weight_bits: int,
+    corrections: Corrections | None = None,
+) -> Model:
     """The model for given encodings."""
     steps = {step.name: step for step in plan.steps}
     consumed = {name for step in plan.steps for name in step.match.nodes}
@@ -42,7 +58,7 @@ def write(model: Model, plan: Plan, encodings: Mapping[Ref, Encoding], weight_bi
         return WeightForm(weight_bits, settings.per_channel)
 
     reserved = {node.name for node in model.graph if node.name not in consumed}
-    builder = Builder(model.graph, encodings, plan.facts.shape, reserved, weight_form)
+    builder = Builder(model.graph, encodings, plan.facts.shape, reserved, weight_form, corrections)
     for node in model.graph:
         if node.name in steps:
             steps[node.name].rewrite.emit(builder, steps[node.name].match)
@@ -51,7 +67,7 @@ def write(model: Model, plan: Plan, encodings: Mapping[Ref, Encoding], weight_bi
         elif node.name not in consumed:
             builder.copy(node)
     signatures = {name: _signature(s, builder) for name, s in model.signatures.items()}
-    written = model.but(graph=builder.graph(), signatures=signatures).pruned()
+    written = to_bfloat16(model.but(graph=builder.graph(), signatures=signatures).pruned(), plan.bfloat16)
     return compute_summands_late(protect_summands(written))
 
 

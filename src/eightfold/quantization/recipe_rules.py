@@ -53,6 +53,14 @@ def _name(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _two_names(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(_name(item) for item in value)
+
+
+def _one_of(*words: str) -> Rule:
+    return Rule(" or ".join(f'"{word}"' for word in words), _holds(lambda value: value in words))
+
+
 def _observer_fault(value: object) -> str | None:
     if not isinstance(value, str):
         return ""
@@ -92,6 +100,10 @@ RULES: Mapping[str, Rule] = {
     "observer": Rule(f"one of {', '.join(OBSERVERS)}", _observer_fault),
     "percentile": Rule("a number above 50 and at most 100", _holds(lambda v: _number(v) and 50 < v <= 100)),
     "per_channel": _BOOL,
+    "bias_correction": _BOOL,
+    "rounding": _one_of("nearest", "learned"),
+    "equalize": _BOOL,
+    "smooth": _BOOL,
     "weight_bits": Rule("7 or 8", _holds(lambda v: _integer(v) and v in (7, 8))),
     "exclude": Rule("a list of regular expressions", _patterns_fault),
     "exclude_ops": Rule(
@@ -103,5 +115,6 @@ RULES: Mapping[str, Rule] = {
     "fallback": _BOOL,
     "match": Rule("a regular expression", _pattern_fault),
     "op": Rule("an op type", _holds(_name)),
-    "keep": Rule('"fp32"', _holds(lambda v: v == "fp32")),
+    "region": Rule("the names of two nodes", _holds(_two_names)),
+    "keep": _one_of("fp32", "bf16"),
 }

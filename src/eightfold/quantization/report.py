@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from eightfold.errors import ModelError
+from eightfold.quantization.analysis import Analysis
+from eightfold.quantization.chart import Chart
+from eightfold.quantization.search_record import SearchRecord
 
-__all__ = ["REPORT_FILE", "Fidelity", "Report", "Speed", "StepRecord", "read_report"]
+__all__ = ["RECIPE_FILE", "REPORT_FILE", "Fidelity", "Report", "Speed", "StepRecord", "read_report"]
 
 REPORT_FILE = "assets.extra/eightfold.json"
+RECIPE_FILE = "assets.extra/recipe.toml"
 _FORMAT = 1
 _TEXTS = ("float_text", "dynamic_text", "int8_text")
 
@@ -99,6 +103,10 @@ class Report:
         versions: of eightfold, TensorFlow, NumPy and Python, by name.
         calibration_samples: how many examples the ranges are from; 0 for a dynamic model.
         weight_bits: 8, or 7 for CPUs whose 8-bit sums saturate.
+        bfloat16: the steps that are computed in bfloat16, by name; they are among the refusals.
+        search: what was tried for a metric to hold; `None` where none was given.
+        chart: the model as a drawing, for the page of `explain`.
+        analysis: where the error is made and the time goes; `None` where verification was off or had no data.
     """
 
     origin: str
@@ -118,6 +126,10 @@ class Report:
     versions: Mapping[str, str] = field(default_factory=dict)
     calibration_samples: int = 0
     weight_bits: int = 8
+    bfloat16: tuple[str, ...] = ()
+    search: SearchRecord | None = None
+    chart: Chart | None = None
+    analysis: Analysis | None = None
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -139,6 +151,8 @@ class Report:
         """
         values = self.to_dict()
         texts = [[step.pop(key) for key in _TEXTS] for step in values["steps"]]
+        values["chart"] = self.chart.pack() if self.chart else None
+        values["analysis"] = self.analysis.pack() if self.analysis else None
         values["blocks"] = base64.b64encode(zlib.compress(json.dumps(texts).encode(), 9)).decode()
         return json.dumps(values, indent=1) + "\n"
 
@@ -158,9 +172,19 @@ class Report:
         known["speed"] = tuple(
             Speed(speed["batch_size"], speed["float_ms"], speed["int8_ms"]) for speed in known["speed"]
         )
-        for key in ("regions", "breaks", "fallbacks", "notes"):
-            known[key] = tuple(known[key])
+        known["search"] = SearchRecord.from_dict(known["search"]) if known.get("search") else None
+        known["chart"] = _unpacked(Chart, known.get("chart"))
+        known["analysis"] = _unpacked(Analysis, known.get("analysis"))
+        for key in ("regions", "breaks", "fallbacks", "notes", "bfloat16"):
+            known[key] = tuple(known.get(key, ()))
         return cls(**known)
+
+
+def _unpacked(kind: Any, values: str | Mapping[str, Any] | None) -> Any:
+    """A part of the report from its packed form, or from its plain one."""
+    if not values:
+        return None
+    return kind.unpack(values) if isinstance(values, str) else kind.from_dict(values)
 
 
 def read_report(path: str | Path) -> Report:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,9 @@ from eightfold.graph.ranges import Range
 from eightfold.quantization.dynamic import lower_dynamic
 from eightfold.quantization.explain import step_records
 from eightfold.quantization.plan import Plan
-from eightfold.quantization.report import REPORT_FILE, Report
+from eightfold.quantization.recipe import Recipe
+from eightfold.quantization.report import RECIPE_FILE, REPORT_FILE, Report
+from eightfold.rewrites.correction import Corrections
 from eightfold.tf.frozen import write_frozen
 from eightfold.tf.savedmodel import write_saved_model
 from eightfold.tf.session import Runner
@@ -36,6 +38,7 @@ class Quantized:
         plan: what was put into 8 bits.
         ranges: the calibrated ranges; `None` for a dynamic model.
         report: everything worth knowing.
+        corrections: what was learned about the constants of the steps.
     """
 
     model: Model
@@ -43,6 +46,7 @@ class Quantized:
     plan: Plan
     ranges: Mapping[Ref, Range] | None
     report: Report
+    corrections: Corrections = field(default_factory=dict)
 
     def __call__(self, **inputs: Array) -> dict[str, Array]:
         """Runs the default signature once; for more than a try, save the model and load it with TensorFlow.
@@ -66,12 +70,13 @@ class Quantized:
         format: Literal["saved_model", "frozen"] = "saved_model",
         overwrite: bool = False,
     ) -> Path:
-        """Writes the model with its report.
+        """Writes the model with its report and the recipe that makes it again from the same data.
 
         It is written beside its place and renamed when it is whole, so that nothing is ever half-written or lost.
 
         Args:
-            path: a folder for `saved_model`; a `.pb` file for `frozen`, with the report beside it as `.json`.
+            path: a folder for `saved_model`; a `.pb` file for `frozen`, with the report beside it as `.json`
+                and the recipe as `.toml`.
             format: the form.
             overwrite: whether something that is there may be replaced.
 
@@ -81,17 +86,29 @@ class Quantized:
         target = Path(path)
         if format == "frozen":
             beside = target.with_suffix(".json")
-            with written_beside(beside, overwrite) as report, written_beside(target, overwrite) as place:
+            recipe = target.with_suffix(".toml")
+            with (
+                written_beside(beside, overwrite) as report,
+                written_beside(recipe, overwrite) as settled,
+                written_beside(target, overwrite) as place,
+            ):
                 write_frozen(self.model, place)
                 report.write_text(self._final_report(place.stat().st_size).to_json())
+                self._recipe.save(settled)
             return target
         with written_beside(target, overwrite) as place:
             write_saved_model(self.model, place)
             report = place / REPORT_FILE
             report.parent.mkdir(exist_ok=True)
+            self._recipe.save(place / RECIPE_FILE)
             size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
             report.write_text(self._final_report(size).to_json())
         return target
+
+    @property
+    def _recipe(self) -> Recipe:
+        """The recipe that makes this model again, on any machine, from the same data."""
+        return replace(self.plan.settled_recipe, weight_bits=self.report.weight_bits)
 
     def _final_report(self, size: int) -> Report:
         dynamic = lower_dynamic(self.source, self.plan).graph

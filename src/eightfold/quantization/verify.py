@@ -25,7 +25,7 @@ from eightfold.quantization.plan import Plan, Step
 from eightfold.quantization.report import Fidelity, Speed
 from eightfold.tf.session import Runner
 
-__all__ = ["Verifier", "compare_outputs", "time_in_turns"]
+__all__ = ["Verifier", "compare_outputs", "joined", "time_in_turns"]
 
 _ROUNDS = 7
 _CLASSES = 2
@@ -97,10 +97,10 @@ class Verifier:
         fetches = [spec.ref for spec in candidate.default.outputs.values()]
         with Runner.of(candidate) as run:
             actual = [run(fetches, feeds_of(candidate, inputs)) for inputs in self._batches]
-        sqnr, agreement, count = compare_outputs(_joined(self._expected), _joined(actual))
+        sqnr, agreement, count = compare_outputs(joined(self._expected), joined(actual))
         return Fidelity(sqnr, agreement, count, self.held_back)
 
-    def speed(self, candidate: Model) -> Speed:
+    def speed(self, candidate: Model, rounds: int = _ROUNDS) -> Speed:
         """Both models on one batch, in turns."""
         inputs = _resized(self._batches[0], self.batch_size)
         with ExitStack() as stack:
@@ -109,7 +109,7 @@ class Verifier:
                 run = stack.enter_context(Runner.of(model))
                 fetches = [spec.ref for spec in model.default.outputs.values()]
                 runs.append(_bound(run, fetches, feeds_of(model, inputs)))
-            float_time, int8_time = time_in_turns(runs)
+            float_time, int8_time = time_in_turns(runs, rounds)
         size = next((len(value) for value in inputs.values() if value.ndim), 1)
         return Speed(size, float_time * 1e3, int8_time * 1e3)
 
@@ -155,14 +155,14 @@ def _bound(run: Runner, fetches: list[Ref], feeds: Mapping[Ref, Array]) -> Calla
     return lambda: run(fetches, feeds)
 
 
-def _joined(batches: Sequence[Sequence[Array]]) -> list[Array]:
+def joined(batches: Sequence[Sequence[Array]]) -> list[Array]:
     """Each output over all batches; outputs whose shapes differ beyond the batch are taken flat."""
-    joined = []
+    results = []
     for values in zip(*batches, strict=True):
         shapes = {value.shape[1:] for value in values}
         parts = list(values) if len(shapes) == 1 and values[0].ndim else [value.reshape(-1) for value in values]
-        joined.append(np.concatenate(parts))
-    return joined
+        results.append(np.concatenate(parts))
+    return results
 
 
 def _resized(inputs: Mapping[str, Array], size: int) -> dict[str, Array]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from eightfold.graph.edit import const_node
 from eightfold.graph.encoding import Code, Encoding, encoding_of
 from eightfold.graph.ir import Array, Attr, DType, Graph, Node, Ref, Shape
+from eightfold.rewrites.correction import Correction, Corrections
 from eightfold.rewrites.kernels import requantize
 from eightfold.rewrites.weights import Weight, quantize_weight
 
@@ -23,6 +24,7 @@ QUANTIZE: Mapping[str, Attr] = {
     "round_mode": b"HALF_AWAY_FROM_ZERO",
     "narrow_range": False,
 }
+_NO_CORRECTION = Correction()
 _DEQUANTIZE = {"axis": -1, "mode": b"MIN_COMBINED", "narrow_range": False, "dtype": FLOAT}
 
 
@@ -54,6 +56,7 @@ class Builder:
         shape_of: the static shape of a float tensor.
         reserved: names of float nodes that will be copied.
         weight_form: by the name of the node that owns the weight.
+        corrections: by the name of the step.
     """
 
     def __init__(
@@ -63,12 +66,14 @@ class Builder:
         shape_of: Callable[[Ref], Shape],
         reserved: Container[str] = (),
         weight_form: Callable[[str], WeightForm] = lambda _: WeightForm(),
+        corrections: Corrections | None = None,
     ) -> None:
         self.source = source
         self.shape_of = shape_of
         self._reserved = reserved
         self.encodings = encodings
         self.weight_form = weight_form
+        self._corrections = corrections or {}
         self._nodes: dict[str, Node] = {}
         self._real: dict[Ref, Ref] = {}
         self._coded: dict[Ref, list[Coded]] = {}
@@ -201,6 +206,13 @@ class Builder:
 
     # --- weights ----------------------------------------------------------------------------------------------
 
-    def weight(self, owner: str, value: Array, axes: tuple[int, ...]) -> Weight:
+    def weight(self, step: str, owner: str, value: Array, axes: tuple[int, ...]) -> Weight:
+        """The weight of a step, owned by one of its nodes, rounded as the recipe and the corrections say."""
         form = self.weight_form(owner)
-        return quantize_weight(value, axes, per_channel=form.per_channel, bits=form.bits)
+        rounded = quantize_weight(value, axes, per_channel=form.per_channel, bits=form.bits)
+        learned = self.correction(step).codes
+        return rounded if learned is None else replace(rounded, codes=learned)
+
+    def correction(self, step: str) -> Correction:
+        """What was learned about the constants of a step."""
+        return self._corrections.get(step, _NO_CORRECTION)

@@ -93,7 +93,7 @@ def _emit(kind: _Kind) -> Callable[[Builder, Match], None]:
         conv = match.named["conv"]
         x = b.coded(match.refs["x"], _input_codes(match))
         summand = b.coded(match.refs["summand"], Code.BYTE) if "summand" in match else None
-        weight = b.weight(conv.name, match.value("filter"), kind.axes)
+        weight = b.weight(match.root.node, conv.name, match.value("filter"), kind.axes)
         bias: Array | None = match.get("bias")
         codes = fused_conv(
             b,

@@ -30,6 +30,9 @@ POINTWISE: Mapping[str, Attr] = {"strides": (1, 1, 1, 1), "padding": b"VALID", "
 """Geometry of a 1x1 convolution."""
 
 _FLOAT = DType("float32")
+_SEVEN_BITS = 63
+"""The largest code of a 7-bit weight. Where 8-bit sums saturate, oneDNN halves the weights over signed input by itself;
+such codes are written doubled, so that they come out whole."""
 
 
 def fused_conv(
@@ -59,8 +62,12 @@ def fused_conv(
         summand: codes to add; must be `quint8`, and so is the result then.
         geometry: strides, padding, explicit_paddings and dilations.
     """
+    if x.encoding.code is Code.SIGNED and np.abs(weight.codes.astype(np.int16)).max(initial=0) <= _SEVEN_BITS:
+        weight = weight.doubled()
     total = np.zeros(weight.limit.size, np.float64) + (0.0 if bias is None else bias)
     total = total - x.encoding.offset * weight.channel_sums() + out.offset
+    if (learned := b.correction(name).bias) is not None:
+        total = total + learned
     if summand is not None:
         total = total - summand.encoding.offset
     fused: list[bytes] = [b"BiasAdd"]
@@ -122,7 +129,8 @@ def scale_channels(
     Args:
         scale, shift: [C].
     """
-    weight = quantize_weight(np.asarray(scale, np.float64).reshape(1, 1, -1, 1), (2, 3))
+    bits = 7 if x.encoding.code is Code.SIGNED else 8  # exact either way, and the halves of the codes are whole
+    weight = quantize_weight(np.asarray(scale, np.float64).reshape(1, 1, -1, 1), (2, 3), bits=bits)
     return fused_conv(b, DEPTHWISE, name, x, weight, shift, out, relu=relu, summand=summand)
 
 

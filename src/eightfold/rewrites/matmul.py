@@ -58,13 +58,15 @@ def _weight(b: Builder, match: Match) -> Weight:
     value = match.value("filter")
     if match.named["matmul"].attrs.get("transpose_b"):
         value = np.ascontiguousarray(value.T)
-    return b.weight(match.named["matmul"].name, value, (1,))
+    return b.weight(match.root.node, match.named["matmul"].name, value, (1,))
 
 
-def _bias(match: Match, weight: Weight, x: Coded) -> Array:
-    """float64 [out]: the bias less what the input's offset adds."""
+def _bias(b: Builder, match: Match, weight: Weight, x: Coded) -> Array:
+    """float64 [out]: the bias, corrected, less what the input's offset adds."""
     bias = match.get("bias")
     total = np.zeros(weight.codes.shape[1]) + (0.0 if bias is None else bias.reshape(-1))
+    if (learned := b.correction(match.root.node).bias) is not None:
+        total = total + learned
     result: Array = total - x.encoding.offset * weight.channel_sums()
     return result
 
@@ -85,7 +87,7 @@ def _emit_float(b: Builder, match: Match) -> None:
     product = b.add(FLOAT_PRODUCT, f"{name}/product", inputs, FLOAT_PRODUCT_ATTRS)
     scale = b.const(f"{name}/scale", np.broadcast_to(weight.scale, units).astype(np.float32))
     scaled = b.add("Mul", f"{name}/scaled", (product, scale), {"T": FLOAT})
-    bias = b.const(f"{name}/bias", _bias(match, weight, x).astype(np.float32))
+    bias = b.const(f"{name}/bias", _bias(b, match, weight, x).astype(np.float32))
     b.give_real(match.root, b.add("AddV2", name, (scaled, bias), {"T": FLOAT}))
 
 
@@ -97,7 +99,7 @@ def _emit_fused(activation: bytes) -> Callable[[Builder, Match], None]:
         inputs = (
             x.ref,
             b.const(f"{name}/weight", weight.codes, DType("qint8")),
-            b.const(f"{name}/bias", _bias(match, weight, x).astype(np.float32)),
+            b.const(f"{name}/bias", _bias(b, match, weight, x).astype(np.float32)),
             *b.kernel_range(x.encoding),
             *b.bounds(-weight.limit, weight.limit),
             *(b.bounds(out.range.lo, out.range.hi) if out.code is Code.OFFSET else b.kernel_range(out)),

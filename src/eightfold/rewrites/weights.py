@@ -38,6 +38,16 @@ class Weight:
         real: Array = self.codes * scale
         return real
 
+    def doubled(self) -> Weight:
+        """The same numbers as codes twice as large.
+
+        Raises:
+            ValueError: they have more than 7 bits.
+        """
+        if np.abs(self.codes.astype(np.int16)).max(initial=0) > 63:
+            raise ValueError("the codes have more than 7 bits: twice as large they would not fit 8")
+        return Weight(self.codes * np.int8(2), self.limit / np.float32(2), self.axes)
+
     def channel_sums(self) -> Array:
         """float64 [C]: the sum of each output channel's weights, by which an offset of the input enters the bias."""
         others = tuple(axis for axis in range(self.codes.ndim) if axis not in self.axes)
