@@ -21,9 +21,12 @@ from docstrings import first_line, members, public_names
 
 from eightfold.graph.encoding import Code
 from eightfold.graph.pattern import Match, matches
+from eightfold.quantization.analysis import Analysis, Distribution, StepStats, TensorStats, WeightStats
+from eightfold.quantization.chart import ChartNode
 from eightfold.quantization.recipe import Override, Recipe
 from eightfold.quantization.recipe_rules import RULES
 from eightfold.quantization.report import Fidelity, Report, Speed, StepRecord
+from eightfold.quantization.search_record import SearchRecord, Sensitivity, Trial
 from eightfold.rewrites import REWRITES, conditions
 from eightfold.rewrites.activations import clipped
 from eightfold.rewrites.gelu import gelu_erf, gelu_tanh
@@ -154,15 +157,21 @@ def rewrite_conditions() -> str:
 
 
 def accuracy() -> str:
-    """The recorded results of benchmarks/cifar.py."""
-    results = _results("cifar")
-    rows = (
-        (r["net"], f"{r['fp32_top1']:.1%}", f"{r['int8_top1']:.1%}", f"{r['agreement']:.1%}", f"{r['sqnr_db']:.1f} dB")
-        for r in results
-    )
-    headings = ("network", "top-1 float", "top-1 int8", "same answer", "signal to noise of the scores")
-    contexts = dict.fromkeys(f"{r['examples']} pictures; {r['machine']}; `{r['command']}`" for r in results)
-    return f"{table(headings, rows)}\n\n{'; '.join(contexts)}."
+    """The recorded results of benchmarks/accuracy.py."""
+    found = {(row["net"], row["name"]): row for row in _results("accuracy")}
+    nets, names = (list(dict.fromkeys(key[i] for key in found)) for i in (0, 1))
+    rows = ((net, *(_top1(found[net, name]) for name in names)) for net in nets)
+    pictures = ", ".join(f"{net} {found[net, names[0]]['examples']}" for net in nets)
+    commands = ", ".join(dict.fromkeys(f"`{row['command']}`" for row in found.values()))
+    return f"{table(('network', *names), rows)}\n\nTest pictures: {pictures}; {commands}."
+
+
+def _top1(row: dict[str, Any]) -> str:
+    """Top-1 with its change in points; what is more than noise is set in bold."""
+    if row["name"] == "TF fp32":
+        return f"{row['top1']:.1%}"
+    change = f"{100 * row['change']:+.1f}"
+    return f"{row['top1']:.1%} ({change if row['verdict'] == 'within the noise' else f'**{change}**'})"
 
 
 def peers() -> str:
@@ -191,7 +200,7 @@ def recipe_keys() -> str:
 
 def override_keys() -> str:
     """The keys of an [[override]]."""
-    return _keys(Override)
+    return _keys(Override, skipped={"nodes"})
 
 
 def _keys(kind: Any, skipped: Iterable[str] = ()) -> str:
@@ -213,7 +222,22 @@ def _default(value: Any) -> str:
 def report_keys() -> str:
     """The keys of the JSON file, with the attributes of what is nested in it."""
     parts = []
-    for title, kind in (("", Report), ("steps", StepRecord), ("fidelity", Fidelity), ("speed", Speed)):
+    nested = {
+        "": Report,
+        "steps": StepRecord,
+        "fidelity": Fidelity,
+        "speed": Speed,
+        "analysis": Analysis,
+        "analysis.steps": StepStats,
+        "analysis.steps.weight": WeightStats,
+        "analysis.tensors": TensorStats,
+        "values": Distribution,
+        "chart.nodes": ChartNode,
+        "search": SearchRecord,
+        "search.trials": Trial,
+        "search.ranking": Sensitivity,
+    }
+    for title, kind in nested.items():
         said = members(kind, "Attributes")
         rows = ((f"`{f.name}`", f"`{f.type}`", said.get(f.name, "")) for f in fields(kind))
         about = f"### `{title}`\n\n{first_line(kind)}\n\n" if title else ""
