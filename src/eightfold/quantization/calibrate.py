@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from eightfold.calibration.collect import MakeRunner, collect
@@ -18,6 +19,9 @@ from eightfold.quantization.plan import Plan
 from eightfold.tf.session import Runner
 
 __all__ = ["SAMPLES", "calibrate", "feeds_of", "make_runner", "open_data"]
+
+_HISTOGRAM_BATCH = 16
+"""Examples at a time where histograms are counted: TensorFlow takes the memory of each tensor once more for that."""
 
 SAMPLES = 300
 """Examples used when the user does not say how many; more do not move the ranges of the nets measured."""
@@ -77,6 +81,8 @@ def calibrate(
     if not observers:
         return {}
     passes = 2 if any(observer.needs_histogram for observer in observers.values()) else 1
+    if passes == 2 and not dataset.exact and "moving-average" not in {o.name for o in observers.values()}:
+        dataset = replace(dataset, batch_size=min(dataset.batch_size, _HISTOGRAM_BATCH))
     tell = progress or (lambda *_: None)
     total = None if dataset.size is None else dataset.size * passes
     seen = 0
