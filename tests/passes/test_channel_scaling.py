@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from channel_nets import INT32, assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from channel_nets import INT32, assert_same
 from eightfold.graph.encoding import Code, encoding_of
 from eightfold.graph.ir import Ref
 from eightfold.graph.model import Model

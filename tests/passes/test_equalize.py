@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from channel_nets import INT32, assert_same, depthwise_net, magnitudes_of, spread
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from channel_nets import INT32, assert_same, depthwise_net, magnitudes_of, spread
 from eightfold.graph.ir import Array, Ref
 from eightfold.graph.model import Model
 from eightfold.graph.reference import evaluate

@@ -114,8 +114,11 @@ def test_a_log_is_read_again(tmp_path: Path) -> None:
     assert again.ranking("r") == (ENTRY,)
     again.add(replace(TRIAL, key="next"))
     assert TrialLog(file, ABOUT, resume=True).trial("next") is not None
-    assert TrialLog(file, ABOUT).trial("k") is None  # not resumed: it starts anew
-    assert len(file.read_text().splitlines()) == 1
+    anew = TrialLog(file, ABOUT)
+    assert anew.trial("k") is None
+    assert len(file.read_text().splitlines()) == 5  # what was there stays until there is something new
+    anew.add(TRIAL)
+    assert len(file.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ def test_a_damaged_log_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_logs_of_others_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "log.jsonl"
-    TrialLog(file, ABOUT)
+    TrialLog(file, ABOUT).add(TRIAL)
     with pytest.raises(DataError, match=r"is the log of another model \(net/\); search without --resume"):
         TrialLog(file, {"model": "m2"}, resume=True)
     file.write_text('{"kind": "search", "format": 9}\n')

@@ -23,7 +23,7 @@ _FORMAT = 1
 
 
 class TrialLog:
-    """Trials by key, in memory and, with a path, in a file.
+    """Trials by key, in memory and, with a path, in a file, which is begun with the first of them.
 
     Args:
         path: of the file; `None` keeps the trials in memory only.
@@ -32,17 +32,16 @@ class TrialLog:
 
     Raises:
         DataError: the log is of another model, or is damaged.
-        OutputError: the file cannot be written.
     """
 
     def __init__(self, path: Path | None, about: Mapping[str, str], *, resume: bool = False) -> None:
         self._path = path
+        self._about: Mapping[str, str] | None = about
         self._trials: dict[str, Trial] = {}
         self._rankings: dict[str, tuple[Sensitivity, ...]] = {}
         if path is not None and resume and path.is_file():
             self._read(path, about["model"])
-        elif path is not None:
-            self._start(path, about)
+            self._about = None  # the file has it
 
     def trial(self, key: str) -> Trial | None:
         """The trial of that key, if it has been measured before."""
@@ -53,27 +52,36 @@ class TrialLog:
         return self._rankings.get(key)
 
     def add(self, trial: Trial) -> None:
-        """Takes in a trial and writes it down at once."""
+        """Takes in a trial and writes it down at once.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         self._trials[trial.key] = trial
         self._write({"kind": "trial", **asdict(trial)})
 
     def add_ranking(self, key: str, entries: Sequence[Sensitivity]) -> None:
-        """Takes in a ranking and writes it down at once."""
+        """Takes in a ranking and writes it down at once.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         self._rankings[key] = tuple(entries)
         self._write({"kind": "ranking", "key": key, "entries": [asdict(entry) for entry in entries]})
 
-    def _start(self, path: Path, about: Mapping[str, str]) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("")
-        except OSError as error:
-            raise OutputError(f"the trials cannot be written to {path}: {error.strerror}") from error
-        self._write({"kind": "search", "format": _FORMAT, **about})
-
     def _write(self, entry: Mapping[str, Any]) -> None:
-        if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_finite(entry), allow_nan=False) + "\n")
+        if self._path is None:
+            return
+        entries, mode = [entry], "a"
+        if self._about is not None:
+            entries, mode = [{"kind": "search", "format": _FORMAT, **self._about}, entry], "w"
+            self._about = None
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open(mode, encoding="utf-8") as file:
+                file.writelines(json.dumps(_finite(each), allow_nan=False) + "\n" for each in entries)
+        except OSError as error:
+            raise OutputError(f"the trials cannot be written to {self._path}: {error.strerror}") from error
 
     def _read(self, path: Path, model: str) -> None:
         try:
