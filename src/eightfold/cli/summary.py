@@ -83,7 +83,8 @@ def _verdict(search: SearchRecord) -> str:
     ended = {"budget": " when the budget was spent", "interrupted": " when it was interrupted"}.get(search.ended, "")
     best, count = search.best, len(search.trials)
     tried = "one candidate was tried" if count == 1 else f"{count} candidates were tried"
-    lost = f"{search.metric} {best.value:.4g}, {best.drop:.4g} less than float"
+    change = f"{abs(best.drop):.4g} {'less' if best.drop >= 0 else 'more'} than float"
+    lost = f"{search.metric} {best.value:.4g}, {change}"
     if search.reached:
         return f"The target is held: {lost}, at most {search.max_drop:g} allowed ({tried}{ended})."
     return f"The target was not reached: the best is {lost}, at most {search.max_drop:g} allowed ({tried}{ended})."
