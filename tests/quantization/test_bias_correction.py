@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -35,14 +34,6 @@ from eightfold.tf.session import Runner
 pytestmark = pytest.mark.int8
 
 POOL = {"ksize": (1, 2, 2, 1), "strides": (1, 2, 2, 1), "padding": b"VALID", "data_format": b"NHWC"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_collection() -> Iterator[None]:
-    """Every session that closes collects garbage: it need not look at TensorFlow's own objects each time."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class Case:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -21,14 +18,6 @@ from lowering import outputs_of
 EQUALIZE = ef.Recipe(equalize=True, bias_correction=False)
 SMOOTH = ef.Recipe(smooth=True, bias_correction=False)
 OUTLIERS = {3: 80.0, 17: 50.0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_collection() -> Iterator[None]:
-    """Every session that closes collects garbage: it need not look at TensorFlow's own objects each time."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def pictures(count: int, seed: int = 0) -> Array:

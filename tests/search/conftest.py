@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from planted import plain, planted
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick() -> Iterator[None]:
-    """Small nets: closing their sessions would take most of the time."""
-    import tensorflow  # noqa: F401
-
-    from eightfold.tf.garbage import quick_collection
-
-    with quick_collection():
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,72 +1,40 @@
-"""The whole way in one call: export, plan, calibrate, correct, lower, verify."""
+"""From an exported model to a verified one: plan, calibrate, correct, lower, verify."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from eightfold.data import Dataset
-from eightfold.errors import DataError
+from eightfold.graph.model import Model
 from eightfold.quantization.analyze import analyze, sample_of
-from eightfold.quantization.calibrate import open_data
-from eightfold.quantization.export import Progress, export
+from eightfold.quantization.export import Progress
 from eightfold.quantization.fallback import Fallback
 from eightfold.quantization.recipe import Recipe
 from eightfold.quantization.result import Quantized
 from eightfold.quantization.setting import Setting, settled
 from eightfold.quantization.verify import Verifier
-from eightfold.tf.cpu import require_int8_kernels
 
-__all__ = ["divided", "quantize"]
+__all__ = ["divided", "quantized"]
 
 _HELD_BACK = 64
 """Examples kept from calibration for the verification, at most; and at most a fifth of the data."""
 
 
-def quantize(
-    model: Any,
-    data: Any = None,
-    *,
-    recipe: Recipe | None = None,
-    samples: int | None = None,
-    batch_size: int = 32,
-    preprocess: str | None = None,
-    dynamic: bool = False,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    verify: bool = True,
-    progress: Progress | None = None,
+def quantized(
+    exported: Model, dataset: Dataset | None, recipe: Recipe, *, dynamic: bool, verify: bool, progress: Progress | None
 ) -> Quantized:
-    """Any TensorFlow or Keras model as an 8-bit model that stock TensorFlow runs.
+    """An exported model in 8 bits, verified on data that calibration has not seen; see `eightfold.quantize`.
 
     Args:
-        model: see `export`.
-        data: a sample of the real input, see `calibrate`; not needed with `dynamic`.
-        recipe: what is wanted; the defaults when left out.
-        samples: how many examples to use; 300 when left out. A fifth of them, at most 64, is held back from
-            calibration for the verification.
-        batch_size: examples in a batch, also of the speed comparison.
-        preprocess: for folders of images: raw, tf, torch, caffe or `module:function`.
-        dynamic: compute ranges while running, without data: slower, and no saturation.
-        inputs, outputs: tensor names, for graphs without a signature.
-        verify: compare with the float model, and give back to float what is wrong or slower.
+        exported: the float model.
+        dataset: a sample of its input; `None` only with `dynamic`, and then nothing is verified.
+        recipe: what is wanted.
+        dynamic: compute ranges while running.
+        verify: give back to float what is wrong or slower.
         progress: told about each stage.
-
-    Returns:
-        The 8-bit model with its report; `.save(path)` writes it.
-
-    Raises:
-        EightfoldError: see `eightfold.errors`.
     """
-    require_int8_kernels()
-    recipe = recipe or Recipe()
-    if data is None and not dynamic:
-        raise DataError("calibration needs data: a sample of the model's real input; or ask for dynamic ranges")
-    exported = export(model, inputs=inputs, outputs=outputs, progress=progress)
-    if data is None:
+    if dataset is None:
         return settled(exported, recipe, None).lowered()
-    dataset = open_data(exported, data, samples=samples, batch_size=batch_size, preprocess=preprocess)
     used, held, count, separate = divided(dataset)
     setting = settled(exported, recipe, None if dynamic else used, progress)
     if verify:

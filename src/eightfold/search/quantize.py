@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eightfold.errors import RecipeError
-from eightfold.quantization import quantize as whole
+from eightfold.errors import DataError, RecipeError
 from eightfold.quantization.calibrate import open_data
 from eightfold.quantization.export import Progress, export
+from eightfold.quantization.quantize import quantized
 from eightfold.quantization.recipe import Recipe
 from eightfold.quantization.result import Quantized
 from eightfold.search.budget import Budget, seconds_of
@@ -78,23 +78,28 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
         EightfoldError: see `eightfold.errors`.
         KeyboardInterrupt: Ctrl-C before any candidate was measured.
     """
-    common: dict[str, Any] = {"samples": samples, "batch_size": batch_size, "preprocess": preprocess}
-    named: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "progress": progress}
+    goal = None
     if evaluate is None:
         _require_none(max_drop=max_drop, budget=budget, trials=trials, resume=resume or None)
-        return whole.quantize(model, data, recipe=recipe, dynamic=dynamic, verify=verify, **common, **named)
-    if dynamic or data is None:
+    elif dynamic or data is None:
         raise RecipeError("a search needs calibrated ranges: expected data, and not dynamic=True")
-    if resume and trials is None:
+    elif resume and trials is None:
         raise RecipeError("resume goes on with a file of trials, and none is named")
-    goal = Goal(Judge.of(evaluate), MAX_DROP if max_drop is None else max_drop)
+    else:
+        goal = Goal(Judge.of(evaluate), MAX_DROP if max_drop is None else max_drop)
     clock = Budget(None if budget is None else seconds_of(budget))
     require_int8_kernels()
-    exported = export(model, **named)
-    dataset = open_data(exported, data, **common)
-    log = None if trials is None else Path(trials)
+    if data is None and not dynamic:
+        raise DataError("calibration needs data: a sample of the model's real input; or ask for dynamic ranges")
+    recipe = recipe or Recipe()
+    exported = export(model, inputs=inputs, outputs=outputs, progress=progress)
+    sample: dict[str, Any] = {"samples": samples, "batch_size": batch_size, "preprocess": preprocess}
+    dataset = None if data is None else open_data(exported, data, **sample)
     with quick_collection():
-        return searched(exported, dataset, recipe or Recipe(), goal, clock, log, resume=resume, progress=progress)
+        if goal is None or dataset is None:
+            return quantized(exported, dataset, recipe, dynamic=dynamic, verify=verify, progress=progress)
+        log = None if trials is None else Path(trials)
+        return searched(exported, dataset, recipe, goal, clock, log, resume=resume, progress=progress)
 
 
 def _require_none(**options: Any) -> None:
