@@ -84,6 +84,14 @@ def test_the_first_that_holds_ends_the_search(plain_net: Path) -> None:
     assert len(result.report.speed) == 1
 
 
+def test_a_recipe_with_a_region_is_written_into_the_report(plain_net: Path) -> None:
+    names = [step.name for step in ef.plan(ef.export(plain_net)).steps]
+    override = ef.Override(region=(names[0], names[1]), observer="minmax")
+    recipe = ef.Recipe(fallback=False, overrides=(override,))
+    report = ef.quantize(plain_net, DATA, recipe=recipe, evaluate=Closeness(plain()), max_drop=0.05).report
+    assert json.loads(report.to_json())["recipe"]["overrides"][0]["region"] == names[:2]
+
+
 def test_a_target_out_of_reach_ends_with_the_most_accurate(plain_net: Path) -> None:
     result = search(plain_net, Closeness(plain()), max_drop=0.0)
     found = result.report.search

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eightfold.data import Dataset
@@ -18,7 +18,6 @@ from eightfold.quantization.result import Quantized
 from eightfold.quantization.search_record import SearchRecord, Sensitivity, Trial
 from eightfold.quantization.setting import Setting, settled
 from eightfold.quantization.verify import Verifier
-from eightfold.rewrites.correction import Correction, Corrections
 from eightfold.search.accuracy import Search
 from eightfold.search.budget import Budget
 from eightfold.search.candidates import Candidates, Choice, digest_of_ranges
@@ -122,11 +121,6 @@ def searched(
     return replace(result, report=report)
 
 
-def _roundings(setting: Setting) -> Corrections:
-    """Without the biases, which make up for the errors of the layers before: each step is to be seen alone."""
-    return {name: Correction(codes=each.codes) for name, each in setting.corrections.items() if each.codes is not None}
-
-
 def _float_value(source: Model, digest: str, judge: Judge, log: TrialLog) -> float:
     """What all candidates are compared with: the float model as a trial.
 
@@ -169,7 +163,7 @@ def _finished(search: Search, candidates: Candidates, goal: Goal) -> Quantized:
     slower = (f"the model runs at {speed.speedup:.2f} times the float speed",) if speed.speedup < 1 else ()
     report = replace(
         result.report,
-        recipe=asdict(plan.recipe),
+        recipe=plan.recipe.to_dict(),
         refusals=refusals,
         fidelity=candidates.verifier.fidelity(result.model),
         speed=(speed,),
