@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 import report
 import tensorflow as tf
-from networks import OPENVINO_TOOL, run_tool
+from networks import OPENVINO_TOOL
 from run import command
 from small_nets import NETS, load_pictures, trained
 
 import eightfold as ef
 from eightfold.bench import this_machine
+from eightfold.bench.peers.peer import OPENVINO
 
 SAMPLES = 300
 MAX_DROP = 0.001
@@ -128,9 +129,8 @@ def peer_scores(case: Case, work: Path, place: Path) -> np.ndarray:
     """Of the net that NNCF quantizes with its defaults, run by OpenVINO."""
     np.savez(place / "known.npz", x=case.calibration)
     np.savez(place / "test.npz", x=case.images)
-    (place / "peer").mkdir()
-    run_tool(OPENVINO_TOOL, work, [str(case.model), str(place / "known.npz"), str(place / "peer")])
-    interpreter = OPENVINO_TOOL.python(work)
+    OPENVINO_TOOL.quantize(work, case.model, place / "known.npz", place / "peer")
+    interpreter = OPENVINO.environment.python()
     script = Path(__file__).parent / "peers" / "openvino_predict.py"
     arguments = [str(place / "peer"), str(place / "test.npz"), str(place / "scores.npy")]
     subprocess.run([interpreter, str(script), *arguments], check=True, capture_output=True)

@@ -12,18 +12,18 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import report
 from models import ARCHITECTURES
-from networks import EIGHTFOLD, INC_TOOL, Network, run_tool
+from networks import EIGHTFOLD, INC_TOOL, Network
 from rich.console import Console
 from run import command, record_quantization, rows
 
-from eightfold.bench import Settings, compare, render, this_machine
+from eightfold.bench import Runtime, Settings, compare, render, this_machine
 
 TOOLS = (EIGHTFOLD, INC_TOOL)
 
@@ -55,8 +55,9 @@ def speed(options: argparse.Namespace) -> None:
         subject, took = network.quantized(tool, options.images, again=tool is EIGHTFOLD and not options.keep)
         record_quantization(options.model, {tool.name: took})
         subjects.append(subject)
-    how = Settings(32, options.threads, options.inter, rounds=options.rounds)
-    comparison = compare(subjects, how, command=command())
+    runtime = Runtime(32, intra=options.threads, inter=options.inter)
+    same = [replace(one, runtime=runtime) for one in subjects]
+    comparison = compare(same, Settings(rounds=options.rounds), command=command())
     Console().print(render(comparison))
     Console().print(f"int8 over INC: {comparison.ratio(EIGHTFOLD.name, INC_TOOL.name)}")
     report.record("inc", rows(options.model, comparison), key=("net", "batch_size", "name"))
@@ -71,8 +72,8 @@ def accuracy(model: Path, data: Path, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         np.savez(Path(scratch, "known.npz"), x=known)
         for tool in TOOLS:
-            output = Path(scratch, tool.script.stem)
-            run_tool(tool, options.work_dir, [str(model), f"{scratch}/known.npz", str(output)])
+            output = Path(scratch, tool.folder)
+            tool.quantize(options.work_dir, model, Path(scratch, "known.npz"), output)
             found[tool.name] = top1(output, x, y)
     for name, share in found.items():
         print(f"{model.name}: {name}: top-1 {share:.2%} of {len(y)}")

@@ -15,40 +15,22 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from eightfold.bench.named import Architecture, architectures, build
 from eightfold.data import PREPROCESSING, sample_photos
 
-__all__ = ["ARCHITECTURES", "Architecture", "export", "images", "settle", "settle_head"]
+__all__ = ["ARCHITECTURES", "export", "images", "settle", "settle_head"]
 
 Images = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """A network of keras.applications: its class there, the side and the preprocessing of its images."""
-
-    name: str
-    keras: str
-    side: int
-    preprocess: str
-
-
-ARCHITECTURES = {
-    one.name: one
-    for one in (
-        Architecture("resnet50", "ResNet50", 224, "caffe"),
-        Architecture("resnet101", "ResNet101", 224, "caffe"),
-        Architecture("inceptionv3", "InceptionV3", 299, "tf"),
-        Architecture("mobilenet", "MobileNet", 224, "tf"),
-        Architecture("mobilenetv2", "MobileNetV2", 224, "tf"),
-    )
-}
+NAMES = ("resnet50", "resnet101", "inceptionv3", "mobilenet", "mobilenetv2")
+ARCHITECTURES = {name: architectures()[name] for name in NAMES}
 
 
 def images(architecture: Architecture, count: int, photos: Path | None = None) -> Images:
@@ -77,13 +59,10 @@ def _folder(folder: Path, count: int, side: int) -> npt.NDArray[np.uint8]:
 def export(architecture: Architecture, output: Path, photos: Path | None = None, seed: int = 0) -> None:
     """Writes the network twice: `saved_model/` as Keras 3 exports it, and `frozen.pb` with its variables as
     constants, which TensorFlow itself runs faster (it can then fold batch norms into convolutions)."""
-    import keras
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    keras.utils.set_random_seed(seed)
-    shape = (architecture.side, architecture.side, 3)
-    model = getattr(keras.applications, architecture.keras)(weights=None, input_shape=shape)
+    model = build(architecture)
     x = images(architecture, 100, photos)
     settle(model, x[:16], seed)
     settle_head(model, x, seed)

@@ -7,45 +7,82 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environments import INC, OPENVINO, Environment
-from models import Architecture, images
+from environments import INC, SOURCES
+from models import images
 
 from eightfold.bench import Subject, size_mb
+from eightfold.bench.named import Architecture
+from eightfold.bench.peers import Entry
+from eightfold.bench.peers.conversion import run_converter
+from eightfold.bench.peers.converter import Conversion
+from eightfold.bench.peers.environment import Environment
+from eightfold.bench.peers.peer import LITERT, ONNXRUNTIME, OPENVINO
 
-__all__ = ["EIGHTFOLD", "INC_TOOL", "OPENVINO_TOOL", "Network", "Tool"]
+__all__ = ["EIGHTFOLD", "INC_TOOL", "LITERT_TOOL", "ONNXRUNTIME_TOOL", "OPENVINO_TOOL", "Network", "Tool"]
 
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A quantizer: the script that quantizes in its environment, and the worker that runs the result.
+    """A quantizer: a script that takes MODEL DATA.npz OUTPUT, or a peer of `eightfold benchmark --peers`.
 
-    `worker` is None where the result is a SavedModel that this Python's TensorFlow runs.
+    A script runs in its environment, or in this Python. What it writes is a SavedModel, which this Python's
+    TensorFlow runs; a peer's model has a worker of its own.
     """
 
     name: str
-    script: Path
+    folder: str
+    script: Path | None = None
     environment: Environment | None = None
-    worker: Path | None = None
+    entry: Entry | None = None
 
-    def python(self, work: Path) -> str:
-        return sys.executable if self.environment is None else self.environment.python(work)
+    def quantize(self, work: Path, model: Path, data: Path, output: Path) -> dict[str, Any]:
+        """Quantizes a SavedModel; returns what that took: seconds, peak memory in MB, versions.
 
-    @property
-    def variables(self) -> Mapping[str, str]:
-        return {} if self.environment is None else self.environment.variables
+        Raises:
+            SystemExit: the script failed; with the last lines that it wrote.
+        """
+        if self.entry is None:
+            return self._run([str(model), str(data), str(output)], work)
+        output.mkdir(parents=True, exist_ok=True)
+        asked = Conversion(str(model), output, "serving_default", str(data))
+        return run_converter(self.entry, self.entry.peer.converter(), asked)
+
+    def subject(self, output: Path) -> Subject:
+        """The quantized model, to be measured."""
+        if self.entry is None:
+            return Subject(self.name, output)
+        return Subject(self.name, output, self.entry.peer.worker(), self.entry.peer.variables)
+
+    def _run(self, arguments: Sequence[str], work: Path) -> dict[str, Any]:
+        python = sys.executable if self.environment is None else self.environment.python(work / "venv")
+        variables = {} if self.environment is None else SOURCES
+        done = subprocess.run(
+            [python, str(self.script), *arguments],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            last = "\n".join(done.stderr.strip().splitlines()[-8:])
+            raise SystemExit(f"{self.name} failed with exit code {done.returncode}:\n{last}")
+        told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return told
 
 
-EIGHTFOLD = Tool("eightfold int8", HERE / "quantize_eightfold.py")
-OPENVINO_TOOL = Tool("OpenVINO int8", HERE / "peers/openvino_quantize.py", OPENVINO, HERE / "peers/openvino_worker.py")
-INC_TOOL = Tool("INC int8", HERE / "peers/inc_quantize.py", INC)
+EIGHTFOLD = Tool("eightfold int8", "quantize_eightfold", HERE / "quantize_eightfold.py")
+INC_TOOL = Tool("INC int8", "inc_quantize", HERE / "peers/inc_quantize.py", INC)
+OPENVINO_TOOL, ONNXRUNTIME_TOOL, LITERT_TOOL = (
+    Tool(str(Entry(peer)), f"{peer.name}_quantize", entry=Entry(peer)) for peer in (OPENVINO, ONNXRUNTIME, LITERT)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,39 +121,12 @@ class Network:
 
     def quantized(self, tool: Tool, count: int, *, again: bool) -> tuple[Subject, dict[str, Any]]:
         """The network quantized by a tool with `count` images, and what that took: seconds, memory, size."""
-        output = self.folder / tool.script.stem
-        record = self.folder / f"{tool.script.stem}.json"
+        output = self.folder / tool.folder
+        record = self.folder / f"{tool.folder}.json"
         if again or not record.exists():
             record.unlink(missing_ok=True)
             shutil.rmtree(output, ignore_errors=True)
             print(f"quantizing {self.architecture.name} with {tool.name}", flush=True)
-            model = self.folder / "fp32" / "saved_model"
-            told = run_tool(tool, self.work, [str(model), str(self.calibration(count)), str(output)])
+            told = tool.quantize(self.work, self.folder / "fp32" / "saved_model", self.calibration(count), output)
             record.write_text(json.dumps({**told, "images": count, "size_mb": size_mb(output)}) + "\n")
-        return self._subject(tool, output), json.loads(record.read_text())
-
-    def _subject(self, tool: Tool, output: Path) -> Subject:
-        if tool.worker is None:
-            return Subject(tool.name, output)
-        command = (tool.python(self.work), str(tool.worker))
-        return Subject(tool.name, output, command, tool.variables)
-
-
-def run_tool(tool: Tool, work: Path, arguments: Sequence[str]) -> dict[str, Any]:
-    """Runs a quantizer's script; its last line is JSON.
-
-    Raises:
-        SystemExit: the script failed; with the last lines that it wrote.
-    """
-    done = subprocess.run(
-        [tool.python(work), str(tool.script), *arguments],
-        env={**os.environ, **tool.variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        last = "\n".join(done.stderr.strip().splitlines()[-8:])
-        raise SystemExit(f"{tool.name} failed with exit code {done.returncode}:\n{last}")
-    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return told
+        return tool.subject(output), json.loads(record.read_text())

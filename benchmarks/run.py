@@ -11,7 +11,7 @@ import argparse
 import json
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from models import ARCHITECTURES
 from networks import EIGHTFOLD, OPENVINO_TOOL, Network
 from rich.console import Console
 
-from eightfold.bench import Comparison, Settings, compare, render, this_machine
+from eightfold.bench import Comparison, Runtime, Settings, compare, render, this_machine
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -36,8 +36,9 @@ def main() -> None:
         peer, theirs = network.quantized(OPENVINO_TOOL, options.images, again=False)
         record_quantization(name, {EIGHTFOLD.name: ours, OPENVINO_TOOL.name: theirs})
         for batch_size in options.batch_sizes:
-            how = Settings(batch_size, options.threads, options.inter, rounds=options.rounds)
-            comparison = compare([fp32, as_exported, int8, peer], how, command=command())
+            runtime = Runtime(batch_size, intra=options.threads, inter=options.inter)
+            subjects = [replace(one, runtime=runtime) for one in (fp32, as_exported, int8, peer)]
+            comparison = compare(subjects, Settings(rounds=options.rounds), command=command())
             console.print(render(comparison))
             report.record("throughput", rows(name, comparison), key=("net", "batch_size", "name"))
     report.write_between(README, "throughput", tables.throughput() + "\n" + tables.quantization())
@@ -63,8 +64,12 @@ def arguments() -> argparse.Namespace:
 
 
 def command() -> str:
-    """This run's command line, the same on every machine."""
-    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """This run's command line, the same on every machine: without the folders of this one."""
+    said = list(sys.argv[1:])
+    for option in ("--work-dir", "--photos"):
+        if option in said:
+            del said[said.index(option) : said.index(option) + 2]
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *said])
 
 
 def rows(net: str, comparison: Comparison) -> list[report.Row]:
@@ -73,7 +78,7 @@ def rows(net: str, comparison: Comparison) -> list[report.Row]:
     for line in comparison.to_json().splitlines():
         row = json.loads(line)
         over = {one.name: asdict(comparison.ratio(row["name"], one.name)) for one in comparison.measurements}
-        found.append({"net": net, "batch_size": comparison.settings.batch_size, **row, "over": over})
+        found.append({"net": net, "batch_size": row["runtime"]["batch_size"], **row, "over": over})
     return found
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import report
 
-__all__ = ["NAMES", "quantization", "throughput"]
+from eightfold.running.settings import Runtime
+
+__all__ = ["NAMES", "best", "gain", "quantization", "throughput"]
 
 NAMES = {
     "resnet50": "ResNet-50",
@@ -14,6 +16,8 @@ NAMES = {
     "mobilenetv2": "MobileNetV2",
 }
 SUBJECTS = ("TF fp32 as exported", "TF fp32", "eightfold int8", "OpenVINO int8")
+OURS, DEFAULT = "eightfold int8", "default environment"
+MODES = {"latency": "Latency: milliseconds of a batch of one", "throughput": "Throughput: images in a second"}
 
 
 def throughput() -> str:
@@ -43,17 +47,56 @@ def quantization() -> str:
     return report.table(headings, lines)
 
 
+def best() -> str:
+    """Each runtime at its best, and how many times as fast 8 bits in TensorFlow are, for each network and mode."""
+    parts = []
+    for mode, about in MODES.items():
+        found = [row for row in _in_order(report.read("best")) if row["mode"] == mode]
+        headings = ("model", "run by", "settings", "ms" if mode == "latency" else "images/s", f"{OURS} over it")
+        if found:
+            lines = [_best_line(row, found) for row in found]
+            parts.append(f"### {about}\n\n{report.table(headings, lines)}\n{_context(found, threads=False)}")
+    return "\n".join(parts)
+
+
+def gain() -> str:
+    """The whole gain over the default environment: 8 bits and settings together."""
+    rows = {(row["net"], row["mode"], row["name"]): row for row in _in_order(report.read("best"))}
+    lines = []
+    for net in dict.fromkeys(key[0] for key in rows):
+        modes = [mode for mode in MODES if (net, mode, OURS) in rows and (net, mode, DEFAULT) in rows]
+        before = [rows[net, mode, DEFAULT]["images_per_second"] for mode in modes]
+        for mode, rate in zip(modes, before, strict=True):
+            row = rows[net, mode, OURS]
+            lines.append((NAMES[net], mode, f"{rate:.1f}", f"{row['images_per_second']:.1f}", _ratio(row, DEFAULT)))
+    return report.table(("model", "mode", "default environment, images/s", f"{OURS}, images/s", "gain"), lines)
+
+
+def _in_order(rows: list[report.Row]) -> list[report.Row]:
+    return sorted(rows, key=lambda row: list(NAMES).index(row["net"]))
+
+
+def _best_line(row: report.Row, rows: list[report.Row]) -> tuple[str, ...]:
+    ours = next(one for one in rows if (one["net"], one["name"]) == (row["net"], OURS))
+    figure = row["timing"]["median_ms"] if row["mode"] == "latency" else row["images_per_second"]
+    settings = str(Runtime.from_json(row["runtime"]))
+    return NAMES[row["net"]], row["name"], settings, f"{figure:.2f}", _ratio(ours, row["name"])
+
+
+def _ratio(row: report.Row, name: str) -> str:
+    if row["name"] == name:
+        return "1"
+    over = row["over"][name]
+    return f"**{over['median']:.2f}x** ({over['low']:.2f}-{over['high']:.2f})"
+
+
 def _line(net: str, batch_size: int, subjects: list[report.Row]) -> tuple[str, ...]:
     per_image = (f"{row['timing']['median_ms'] / batch_size:.2f}" for row in subjects)
-    over = subjects[SUBJECTS.index("eightfold int8")]["over"]
-    ratios = (
-        f"**{ratio['median']:.2f}x** ({ratio['low']:.2f}-{ratio['high']:.2f})"
-        for ratio in (over["TF fp32"], over["OpenVINO int8"])
-    )
+    ratios = (_ratio(subjects[SUBJECTS.index(OURS)], name) for name in ("TF fp32", "OpenVINO int8"))
     return (NAMES[net], str(batch_size), *per_image, *ratios)
 
 
-def _context(rows: list[report.Row]) -> str:
+def _context(rows: list[report.Row], *, threads: bool = True) -> str:
     """Machine, versions and command: of all rows, each said once."""
     machines = {
         f"{m['cpu']}, {m['cores']} cores, {'with' if m['vnni'] else 'without'} VNNI, {m['kernel']}"
@@ -61,6 +104,9 @@ def _context(rows: list[report.Row]) -> str:
     }
     versions = {f"{name} {number}" for row in rows for name, number in row["versions"].items()}
     commands = {f"`{row['command']}`" for row in rows}
-    threads = {f"{row['settings']['intra']} threads, {row['settings']['rounds']} rounds" for row in rows}
-    said = (machines, threads, versions, commands)
+    rounds = {
+        (f"{row['runtime']['intra']} threads, " if threads else "") + f"{row['settings']['rounds']} rounds"
+        for row in rows
+    }
+    said = (machines, rounds, versions, commands)
     return "; ".join(", ".join(sorted(one)) for one in said) + ".\n"

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environments import Environment
 from report import table
+
+from eightfold.bench.peers.environment import Environment
 
 VERSIONS = ("2.16.2", "2.19.1", "2.21.0")
 PYTHONS = ((3, 11), (3, 12))
@@ -53,7 +54,7 @@ def run(version: str, folders: list[Path], work: Path) -> None:
     """Every saved model on one TensorFlow."""
     environment = Environment(f"tensorflow-{version}", (f"tensorflow-cpu=={version}",), pythons=PYTHONS)
     models = [str(folder / "int8") for folder in folders]
-    command = [environment.python(work), "-c", RUN, version, *models]
+    command = [environment.python(work / "venv"), "-c", RUN, version, *models]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise SystemExit(f"TensorFlow {version} does not run the models:\n{finished.stderr[-3000:]}")

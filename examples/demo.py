@@ -24,7 +24,7 @@ from rich.table import Table
 from sklearn.datasets import load_digits
 
 import eightfold as ef
-from eightfold.bench import Settings, compare
+from eightfold.bench import Runtime, compare
 from eightfold.data import preprocessing, sample_photos
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -87,7 +87,7 @@ def resnet50(folder: Path) -> None:
     fast.save(folder / "resnet50-int8", overwrite=True)
     names = ("resnet50", "resnet50-int8")
     top = [answers(folder / name, photos[100:]) for name in names]
-    one, many = (compare([folder / name for name in names], Settings(batch_size=size, rounds=5)) for size in (1, 32))
+    one, many = (compare([folder / name for name in names], runtime=Runtime(batch_size=size)) for size in (1, 32))
     table = Table("", "size MB", "top-1 as fp32", "ms, batch 1", "images/s, batch 32", "speedup, batch 32")
     for index, name in enumerate(names):
         alone, batch = one.measurements[index], many.measurements[index]

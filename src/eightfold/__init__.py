@@ -11,6 +11,9 @@
 
     fast = ef.quantize("resnet50/", images)    # the same in one call, and verified
 
+    ef.tune("resnet50-int8/", mode="latency")  # the settings that run it fastest here, kept with it
+    model = ef.load("resnet50-int8/")          # a function that runs with these settings
+
 TensorFlow is imported when the first of these is used, not with the package.
 """
 
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eightfold.graph.model import Model, Signature
+    from eightfold.prediction.predict import predict
     from eightfold.quantization.calibrate import calibrate
     from eightfold.quantization.correct import correct
     from eightfold.quantization.export import export
@@ -29,45 +33,73 @@ if TYPE_CHECKING:
     from eightfold.quantization.report import Report, read_report
     from eightfold.quantization.result import Quantized
     from eightfold.quantization.steps import lower, plan
+    from eightfold.running.loaded import Loaded, load
+    from eightfold.running.scope import runtime
+    from eightfold.running.settings import Runtime
     from eightfold.search.quantize import quantize
     from eightfold.search.sensitivity import rank
+    from eightfold.training.accelerate import accelerate
+    from eightfold.training.callback import RecomputeStatistics
+    from eightfold.training.statistics import recompute_statistics
+    from eightfold.tuning.result import Tuning
+    from eightfold.tuning.tune import tune
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Loaded",
     "Model",
     "Override",
     "Plan",
     "Quantized",
     "Recipe",
+    "RecomputeStatistics",
     "Report",
+    "Runtime",
     "Signature",
+    "Tuning",
+    "accelerate",
     "calibrate",
     "correct",
     "export",
+    "load",
     "lower",
     "plan",
+    "predict",
     "quantize",
     "rank",
     "read_report",
+    "recompute_statistics",
+    "runtime",
+    "tune",
 ]
 
 _HOME = {
+    "Loaded": "running.loaded",
     "Model": "graph.model",
     "Override": "quantization.recipe",
     "Plan": "quantization.plan",
     "Quantized": "quantization.result",
     "Recipe": "quantization.recipe",
+    "RecomputeStatistics": "training.callback",
     "Report": "quantization.report",
+    "Runtime": "running.settings",
     "Signature": "graph.model",
+    "Tuning": "tuning.result",
+    "accelerate": "training.accelerate",
     "calibrate": "quantization.calibrate",
     "correct": "quantization.correct",
     "export": "quantization.export",
+    "load": "running.loaded",
     "lower": "quantization.steps",
     "plan": "quantization.steps",
+    "predict": "prediction.predict",
     "quantize": "search.quantize",
     "rank": "search.sensitivity",
     "read_report": "quantization.report",
+    "recompute_statistics": "training.statistics",
+    "runtime": "running.scope",
+    "tune": "tuning.tune",
 }
 
 

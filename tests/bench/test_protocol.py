@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 
-from eightfold.bench.protocol import Job, peak_memory_mb, run_times, warm_up
+from eightfold.bench.protocol import Job, lane_times, peak_memory_mb, run_times, warm_up
 
 
 def test_runs_at_least_so_often_and_at_least_so_long() -> None:
@@ -10,6 +10,7 @@ def test_runs_at_least_so_often_and_at_least_so_long() -> None:
     times = run_times(lambda: time.sleep(0.002), 0.02, 1)
     assert sum(times) >= 0.02
     assert min(times) >= 0.002
+    assert list(map(len, lane_times(lambda: None, 0, 7))) == [7]
 
 
 def test_warm_up_ends_when_times_are_steady() -> None:

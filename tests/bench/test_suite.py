@@ -2,22 +2,24 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eightfold.bench import Settings, Subject, compare, size_mb
-from eightfold.errors import DataError, EightfoldError, ModelError
+from eightfold.bench import Runtime, Settings, Subject, compare, size_mb
+from eightfold.errors import DataError, EightfoldError, ModelError, PlatformError
 
 WORKER = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
-QUICK = Settings(batch_size=4, rounds=3, seconds=0.0, least=2, warm_up=0.0)
+QUICK = Settings(rounds=3, seconds=0.0, least=2, warm_up=0.0)
+FOUR = Runtime(batch_size=4)
 
 
-def subject(folder: Path, told: str) -> Subject:
+def subject(folder: Path, told: str, runtime: Runtime = FOUR) -> Subject:
     model = folder / f"{told}.model"
     model.write_text(told, encoding="utf-8")
-    return Subject(f"model {told}", model, WORKER)
+    return Subject(f"model {told}", model, WORKER, runtime=runtime)
 
 
 def test_compares_in_turns(tmp_path: Path) -> None:
@@ -28,9 +30,10 @@ def test_compares_in_turns(tmp_path: Path) -> None:
     assert slow.timing.median_ms >= 20
     assert fast.speedup.median == pytest.approx(4, rel=0.3)
     assert slow.speedup.median == 1
-    assert fast.images_per_second == pytest.approx(4 / fast.timing.median_ms * 1e3)
+    assert fast.images_per_second == pytest.approx(4 / fast.timing.median_ms * 1e3, rel=0.3)
     assert (fast.timing.runs, fast.timing.rounds, len(fast.rounds_ms)) == (6, 3, 3)
     assert fast.peak_mb > 1
+    assert 0 <= fast.cores_busy < 1
     assert dict(fast.versions) == {"stand-in": "1.0", "batch": "4"}
     turns = [what for what, _, _ in said if what.startswith("run")]
     assert turns == ["run model 20", "run model 5"] * 3
@@ -42,11 +45,55 @@ def test_json_lines_carry_their_context(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in result.to_json().splitlines()]
     assert [line["name"] for line in lines] == ["model 1", "model 2"]
     for line in lines:
-        assert line["settings"]["batch_size"] == 4
+        assert line["runtime"]["batch_size"] == 4
+        assert line["settings"]["rounds"] == len(line["rounds_ms"]) == len(line["rounds_images_per_second"]) == 3
         assert line["machine"]["cores"] >= 1
         assert line["command"] == "eightfold benchmark"
         assert line["timing"]["median_ms"] > 0
         assert line["speedup"]["low"] <= line["speedup"]["median"] <= line["speedup"]["high"]
+
+
+def test_instances_run_at_the_same_time_and_their_images_add_up(tmp_path: Path) -> None:
+    two = subject(tmp_path, "30", Runtime(batch_size=4, instances=2))
+    how = replace(QUICK, mode="throughput")
+    alone, both = compare([subject(tmp_path, "30"), two], how).measurements
+    assert both.timing.runs == 2 * alone.timing.runs
+    assert [len(turn.times) for turn in both.turns] == [2, 2, 2]
+    assert both.images_per_second == pytest.approx(2 * alone.images_per_second, rel=0.3)
+    assert both.speedup.median == pytest.approx(2, rel=0.3)
+    assert both.peak_mb > 1.5 * alone.peak_mb
+
+
+def test_latency_is_not_shortened_by_instances(tmp_path: Path) -> None:
+    two = subject(tmp_path, "30", Runtime(batch_size=4, instances=2))
+    result = compare([subject(tmp_path, "30"), two], replace(QUICK, mode="latency"))
+    assert result.measurements[1].speedup.median == pytest.approx(1, rel=0.3)
+
+
+def test_batches_of_different_sizes_are_compared_by_the_image(tmp_path: Path) -> None:
+    small = subject(tmp_path, "10", Runtime(batch_size=1))
+    result = compare([small, subject(tmp_path, "20")], QUICK)
+    assert result.measurements[1].speedup.median == pytest.approx(2, rel=0.3)
+
+
+def test_settings_are_in_the_environment_of_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEN", "away")
+    runtime = Runtime(intra=3, env={"SETTING": "7"})
+    told = replace(subject(tmp_path, "env", runtime), env={"TAKEN": None, "OWN": "x"})
+    (measured,) = compare([told], QUICK).measurements
+    assert dict(measured.versions) == {"TF_NUM_INTRAOP_THREADS": "3", "SETTING": "7", "OWN": "x"}
+
+
+def test_so_many_batches_and_no_more(tmp_path: Path) -> None:
+    how = Settings(batches=7, rounds=3, warm_up_batches=4)
+    (measured,) = compare([subject(tmp_path, "1")], how).measurements
+    assert [len(turn.latencies) for turn in measured.turns] == [3, 2, 2]
+    assert len(compare([subject(tmp_path, "1")], replace(how, batches=2)).measurements[0].turns) == 2
+
+
+def test_more_cores_than_there_are(tmp_path: Path) -> None:
+    with pytest.raises(PlatformError, match="2 instances of 5000 cores need 10000 cores; this process may use"):
+        compare([subject(tmp_path, "1", Runtime(instances=2, cores=5000))], QUICK)
 
 
 def test_a_refusal_is_a_model_error(tmp_path: Path) -> None:
@@ -80,6 +127,14 @@ def test_no_model_and_a_missing_model(tmp_path: Path) -> None:
         compare([])
     with pytest.raises(ModelError, match=r"nowhere does not exist; expected a SavedModel"):
         compare([tmp_path / "nowhere"])
+
+
+def test_a_model_that_is_given_again_has_a_name_of_its_own(tmp_path: Path) -> None:
+    one, other = subject(tmp_path, "1"), subject(tmp_path, "2")
+    models = [one, one, replace(other, name="model 1 (2)"), one]
+    result = compare(models, QUICK)
+    assert [found.name for found in result.measurements] == ["model 1", "model 1 (2)", "model 1 (2) (2)", "model 1 (3)"]
+    assert result["model 1 (2) (2)"].model == str(other.model)
 
 
 def test_empty_data_is_refused(tmp_path: Path) -> None:

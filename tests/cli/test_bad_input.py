@@ -189,11 +189,18 @@ def test_evaluating_what_is_not_there(
     assert message in refused("evaluate", float_model, *arguments)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "net.keras", "folder"])
-def test_a_benchmark_of_something_else(refused: Refused, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "expected a SavedModel folder, a frozen .pb file, or a network of keras.applications such as"),
+        ("net.keras", "net.keras is damaged"),
+        ("folder", "holds no saved_model.pb"),
+    ],
+)
+def test_a_benchmark_of_something_else(refused: Refused, tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "net.keras").write_bytes(b"")
     (tmp_path / "folder").mkdir()
-    assert "expected a SavedModel folder or a frozen .pb" in refused("benchmark", tmp_path / name)
+    assert message in refused("benchmark", tmp_path / name)
 
 
 def test_explaining_a_missing_model(refused: Refused) -> None:

@@ -104,5 +104,10 @@ def test_a_fault_beside_the_users_function_stays_a_fault() -> None:
     assert outcome(raising(ValueError("seven")), data="json:loads") == 1
 
 
+def test_a_reader_that_has_had_enough_is_no_fault() -> None:
+    with pytest.raises(BrokenPipeError):  # the program ends by it without a word
+        reported(raising(BrokenPipeError()))()
+
+
 def test_the_value_of_a_command_is_returned() -> None:
     assert reported(lambda: 7)() == 7

@@ -290,5 +290,5 @@ def test_paths_that_are_no_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no file or folder .*missing\.npz"):
         load(tmp_path / "missing.npz", inputs=IMAGE)
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(DataError, match=r"notes\.txt is of no known kind; expected an \.npz file"):
+    with pytest.raises(DataError, match=r"notes\.txt is of no known kind; expected an \.npz or \.npy file"):
         load(tmp_path / "notes.txt", inputs=IMAGE)

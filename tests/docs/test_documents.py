@@ -134,5 +134,6 @@ def script(page: Path) -> str:
             quick = re.sub(
                 r"(eightfold benchmark [^\n]*)", r"\1 --rounds 1 --seconds 0.1", text
             )  # the last option wins
+            quick = re.sub(r"(eightfold tune [^\n]*)", r"\1 --budget 1s", quick)
             lines.append(f"subprocess.run(['bash', '-euo', 'pipefail', '-c', {quick!r}], check=True)")
     return "\n".join(lines)

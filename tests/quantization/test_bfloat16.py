@@ -20,7 +20,7 @@ from eightfold.metrics import sqnr_db
 from eightfold.quantization.dynamic import lower_dynamic
 from eightfold.quantization.recipe import Override
 from eightfold.quantization.report import read_report
-from eightfold.tf import cpu
+from eightfold.system import instructions
 from eightfold.tf.session import Runner
 from lowering import NEW, Lowered, feeds_for, lowered, outputs_of, reasons_of
 
@@ -32,7 +32,7 @@ WITH_BFLOAT16 = NO_BFLOAT16 | {"avx512_bf16"}
 @pytest.fixture(autouse=True)
 def a_cpu_with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernels run anywhere; what the plan asks for must not depend on where the tests run."""
-    monkeypatch.setattr(cpu, "cpu_flags", lambda: WITH_BFLOAT16)
+    monkeypatch.setattr(instructions, "cpu_flags", lambda: WITH_BFLOAT16)
 
 
 def net() -> Model:
@@ -201,7 +201,7 @@ def test_saved_it_runs_without_eightfold(tmp_path: Path) -> None:
 
 
 def test_a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "cpu_flags", lambda: NO_BFLOAT16)
+    monkeypatch.setattr(instructions, "cpu_flags", lambda: NO_BFLOAT16)
     mixed = case("second")
     with pytest.raises(PlatformError, match=r"this CPU \(AVX-512 VNNI\) has no bfloat16: expected amx_bf16 or avx512"):
         ef.lower(mixed.model, mixed.plan, mixed.ranges)

@@ -13,6 +13,7 @@ from small_functions import LENIENT, convolution, images
 
 import eightfold as ef
 from eightfold.errors import ModelError, PlatformError
+from eightfold.system import instructions
 from eightfold.tf import cpu
 
 
@@ -111,7 +112,7 @@ def test_weights_have_7_bits_where_sums_saturate(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], bits: int, largest: int, step: int
 ) -> None:
     """Over signed input 7 bits are written doubled: oneDNN halves them again."""
-    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(instructions, "cpu_flags", lambda: frozenset(flags))
     function, x = convolution(), images(2)
     result = ef.quantize(function, images(20), recipe=LENIENT)
     codes = [n.value for n in result.model.graph if n.op == "Const" and n.attrs["dtype"] == "qint8"]
@@ -124,7 +125,7 @@ def test_weights_have_7_bits_where_sums_saturate(
 
 @pytest.mark.int8
 def test_the_recipe_decides_on_the_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset({"avx512_vnni"}))
+    monkeypatch.setattr(instructions, "cpu_flags", lambda: frozenset({"avx512_vnni"}))
     report = ef.quantize(convolution(), images(20), recipe=ef.Recipe(fallback=False, weight_bits=7)).report
     assert report.weight_bits == 7
 
@@ -142,7 +143,7 @@ def test_the_recipe_decides_on_the_bits(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_report_says_what_the_cpu_decided(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], bits: int | None, note: str | None
 ) -> None:
-    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(instructions, "cpu_flags", lambda: frozenset(flags))
     model = ef.export(convolution())
     plan = ef.plan(model, ef.Recipe(weight_bits=bits))
     notes = ef.lower(model, plan, ef.calibrate(model, plan, images(4))).report.notes

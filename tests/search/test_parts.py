@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import plain
 
+from eightfold.bench.budget import Budget, BudgetSpent, seconds_of
 from eightfold.errors import DataError, RecipeError
 from eightfold.graph.ir import DType
 from eightfold.graph.model import Model
@@ -20,7 +21,6 @@ from eightfold.graph.writer import Writer
 from eightfold.quantization.recipe import Recipe
 from eightfold.quantization.search_record import SearchRecord, Sensitivity, Trial
 from eightfold.search.accuracy import by_error_per_cost
-from eightfold.search.budget import Budget, BudgetSpent, seconds_of
 from eightfold.search.digest import Digests
 from eightfold.search.pareto import best_of, frontier, holds
 from eightfold.search.trials import TrialLog

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-__all__ = ["Machine", "parse_cpuinfo", "this_machine"]
+from eightfold.system.cpu_info import cpu_name
+from eightfold.system.instructions import cpu_flags
+from eightfold.system.memory import memory
+from eightfold.system.topology import topology
+
+__all__ = ["Machine", "this_machine"]
 
 INT8_FLAGS = {
-    "vnni": ("avx512_vnni", "avx_vnni"),
-    "bf16": ("avx512_bf16",),
-    "amx": ("amx_int8",),
+    "vnni": {"avx512_vnni", "avx_vnni"},
+    "bf16": {"avx512_bf16"},
+    "amx": {"amx_int8"},
+    "avx512": {"avx512f"},
 }
-"""The names under which the kernel lists the instructions that decide how fast low precision is."""
+"""The instructions that decide how fast low precision is, under the kernel's names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A computer: its CPU, what that can do, the cores this process may use, memory and operating system.
+    """A computer: its CPU, what that can do, what of it this process may use, and its operating system.
 
-    `load` is the load average of the last minute, as a hint to what else ran.
+    Attributes:
+        cpu: its name.
+        vnni, bf16, amx, avx512: whether it has these instructions.
+        cores: physical cores that this process may use.
+        memory_gb: 1e9 bytes that this process may use: the machine's, or the limit of its control group.
+        kernel: operating system and release.
+        python: version.
+        load: the load average of the last minute, a hint to what else ran.
+        threads: logical CPUs that this process may use; more than `cores` with hyperthreads. 0: not recorded.
+        quota: CPU time that the control group allows for each second, in CPUs; `None` without a limit.
     """
 
     cpu: str
@@ -35,37 +48,31 @@ class Machine:
     kernel: str
     python: str
     load: float
+    threads: int = 0
+    quota: float | None = None
 
     def __str__(self) -> str:
         can = [name for name in ("avx512", "vnni", "bf16", "amx") if getattr(self, name)]
-        return f"{self.cpu}, {self.cores} cores, {self.memory_gb:.0f} GB ({', '.join(can) or 'no int8 help'})"
+        cores = f"{self.cores} cores"
+        if self.threads > self.cores:
+            cores += f" ({self.threads} threads)"
+        if self.quota is not None:
+            cores += f", a quota of {self.quota:g} CPUs"
+        return f"{self.cpu}, {cores}, {self.memory_gb:.0f} GB ({', '.join(can) or 'no int8 help'})"
 
 
 def this_machine() -> Machine:
     """The machine that runs this process (Linux)."""
-    model, flags = parse_cpuinfo(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    has = {name: any(flag in flags for flag in names) for name, names in INT8_FLAGS.items()}
+    flags, cores = cpu_flags(), topology()
+    has = {name: bool(flags & names) for name, names in INT8_FLAGS.items()}
     return Machine(
-        cpu=model,
-        avx512="avx512f" in flags,
-        cores=len(os.sched_getaffinity(0)),
-        memory_gb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
+        cpu=cpu_name(),
+        cores=len(cores.cores),
+        memory_gb=memory().usable / 1e9,
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         load=os.getloadavg()[0],
+        threads=len(cores.cpus),
+        quota=cores.quota,
         **has,
     )
-
-
-def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
-    """The model name and the flags of the first CPU in the text of `/proc/cpuinfo`.
-
-    Hypervisors hide the model name ("AMD EPYC"), so family and model numbers are put behind it.
-    """
-    first = text.split("\n\n", 1)[0]
-    fields: Mapping[str, str] = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())
-    }
-    name = fields.get("model name", platform.machine())
-    numbers = f" (family {fields['cpu family']}, model {fields['model']})" if "cpu family" in fields else ""
-    return name + numbers, frozenset(fields.get("flags", "").split())

@@ -4,12 +4,15 @@ A worker is a process that reads requests from its standard input and answers ea
 
     {"do": "load", "model": ..., "batch_size": ..., ...}   ->  {"versions": {...}}
     {"do": "warm_up", "limit": seconds}                     ->  {"runs": n, "seconds": of one run}
-    {"do": "time", "seconds": at least, "least": runs}      ->  {"seconds": [...]}
-    {"do": "memory"}                                        ->  {"peak_mb": ...}
+    {"do": "time", "seconds": at least, "least": runs}      ->  {"seconds": [[...], ...], "figures": [...]}
+    {"do": "used"}                                          ->  {"peak_mb": ..., "cpu_seconds": ...}
 
-A request that the worker refuses is answered by {"error": sentence}; any other failure ends the process with
-its traceback on standard error. The end of its input ends the worker. Whatever speaks this protocol can be
-measured beside TensorFlow: `benchmarks/peers` has workers for other runtimes.
+The seconds are those of each run from its start to its outputs: one list where one batch is computed after the other,
+as many lists as there are batches in flight where a runtime computes several at the same time. In a list each run
+begins when the one before it has ended. The figures are what runs found out, one table of numbers for each run that
+returns `Figures`: a step of training its loss. A request that the worker refuses is answered by {"error": sentence};
+any other failure ends the process with its traceback on standard error. The end of its input ends the worker. Whatever
+speaks this protocol can be measured beside TensorFlow: `eightfold.bench.peers` has workers for other runtimes.
 """
 
 from __future__ import annotations
@@ -20,15 +23,42 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["Job", "Refusal", "Run", "peak_memory_mb", "run_times", "serve", "warm_up"]
+__all__ = [
+    "Figures",
+    "Job",
+    "Overlapping",
+    "Refusal",
+    "Run",
+    "lane_times",
+    "peak_memory_mb",
+    "run_times",
+    "serve",
+    "warm_up",
+]
 
 Run = Callable[[], object]
-"""Runs the model once on one batch and returns when its outputs are there."""
+"""Runs the model once on one batch and returns when its outputs are there; what it returns counts if it is Figures."""
+
+
+@runtime_checkable
+class Overlapping(Protocol):
+    """A run of which several are made at the same time; it times itself."""
+
+    def __call__(self) -> object:
+        """One run of each that may be under way at the same time."""
+
+    def times(self, seconds: float, least: int) -> list[list[float]]:
+        """What `lane_times` gives."""
+
 
 Load = Callable[["Job"], tuple[Run, Mapping[str, str]]]
 """Loads a model and returns how to run it, and the versions of what runs it."""
+
+Loaded: TypeAlias = "dict[Job, tuple[Run, Mapping[str, str]]]"
+"""What a process has loaded; the last is the one that runs. What is loaded again, with another batch size in between,
+is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +72,8 @@ class Job:
         inter: operations at a time; None leaves it to the runtime.
         signature: the SavedModel signature to run.
         feeds: an .npz file with one array for each input, or None for synthetic input.
+        layout: "NHWC" or "NCHW": what TensorFlow brings the images of a float graph to; None leaves them.
+        bfloat16: whether TensorFlow does float convolutions and products in bfloat16.
     """
 
     model: str
@@ -50,10 +82,16 @@ class Job:
     inter: int | None = None
     signature: str = "serving_default"
     feeds: str | None = None
+    layout: str | None = None
+    bfloat16: bool = False
 
     def request(self) -> dict[str, Any]:
         """The job as the request that loads it."""
         return {"do": "load", **asdict(self)}
+
+
+class Figures(dict[str, float]):
+    """What one run found out, by name: `loss`, for example."""
 
 
 class Refusal(Exception):
@@ -70,17 +108,22 @@ def warm_up(run: Run, limit: float, block: int = 3, tolerance: float = 0.03) -> 
     run()  # traces, optimises, packs weights: belongs to loading
     runs, best = 1, float("inf")
     while time.perf_counter() - start < limit:
-        fastest = min(run_times(run, 0, block))
+        fastest = _fastest(run, block)
         runs += block
         settled = fastest > best * (1 - tolerance)
         best = min(best, fastest)
         if settled:
             break
-    return runs, best if runs > 1 else min(run_times(run, 0, 1))
+    return runs, best if runs > 1 else _fastest(run, 1)
+
+
+def lane_times(run: Run, seconds: float, least: int) -> list[list[float]]:
+    """The seconds of each of at least `least` runs: a list for each of those that are made at the same time."""
+    return run.times(seconds, least) if isinstance(run, Overlapping) else [run_times(run, seconds, least)]
 
 
 def run_times(run: Run, seconds: float, least: int) -> list[float]:
-    """The seconds of each of at least `least` runs, repeated until `seconds` have passed."""
+    """The seconds of each of at least `least` runs, one after the other, repeated until `seconds` have passed."""
     times: list[float] = []
     total = 0.0
     while len(times) < least or total < seconds:
@@ -108,7 +151,7 @@ def serve(load: Load) -> None:
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    loaded: list[Run] = []
+    loaded: Loaded = {}
     for line in sys.stdin:
         try:
             answer = _answer(json.loads(line), load, loaded)
@@ -117,18 +160,41 @@ def serve(load: Load) -> None:
         print(json.dumps(answer), file=answers)
 
 
-def _answer(request: dict[str, Any], load: Load, loaded: list[Run]) -> dict[str, Any]:
+def _answer(request: dict[str, Any], load: Load, loaded: Loaded) -> dict[str, Any]:
     match request.pop("do"):
         case "load":
-            run, versions = load(Job(**request))
-            loaded[:] = [run]
-            return {"versions": dict(versions)}
+            job = Job(**request)
+            loaded[job] = loaded.pop(job) if job in loaded else load(job)  # now the last: the one that runs
+            return {"versions": dict(loaded[job][1])}
         case "warm_up":
-            runs, seconds = warm_up(loaded[0], **request)
+            runs, seconds = warm_up(_last(loaded), **request)
             return {"runs": runs, "seconds": seconds}
         case "time":
-            return {"seconds": run_times(loaded[0], **request)}
-        case "memory":
-            return {"peak_mb": peak_memory_mb()}
+            figures: list[Figures] = []
+            took = lane_times(_noting(_last(loaded), figures), **request)
+            return {"seconds": took, "figures": figures}
+        case "used":
+            return {"peak_mb": peak_memory_mb(), "cpu_seconds": time.process_time()}
         case unknown:
-            raise Refusal(f"the request {unknown!r} is unknown; expected load, warm_up, time or memory")
+            raise Refusal(f"the request {unknown!r} is unknown; expected load, warm_up, time or used")
+
+
+def _fastest(run: Run, least: int) -> float:
+    return min(map(min, lane_times(run, 0, least)))
+
+
+def _last(loaded: Loaded) -> Run:
+    return list(loaded.values())[-1][0]
+
+
+def _noting(run: Run, figures: list[Figures]) -> Run:
+    """The same run, whose figures are added to the list."""
+    if isinstance(run, Overlapping):
+        return run
+
+    def noting() -> None:
+        result = run()
+        if isinstance(result, Figures):
+            figures.append(result)
+
+    return noting

@@ -9,10 +9,15 @@ import typer
 
 from eightfold import __version__
 from eightfold.cli.benchmark import benchmark
+from eightfold.cli.environment import env
 from eightfold.cli.evaluate import evaluate
 from eightfold.cli.explain import explain
 from eightfold.cli.failures import DEBUG
+from eightfold.cli.predict import predict
 from eightfold.cli.quantize import quantize
+from eightfold.cli.run import run
+from eightfold.cli.system import system
+from eightfold.cli.tune import tune
 
 __all__ = ["app", "main"]
 
@@ -23,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (quantize, evaluate, benchmark, explain):
+for _command in (quantize, evaluate, benchmark, explain, tune, run, env, system, predict):
     app.command()(_command)
 
 

@@ -2,88 +2,183 @@
 
 from __future__ import annotations
 
+import json as json_format
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+from rich.console import RenderableType
+from rich.text import Text
 
+from eightfold.cli.benchmark_options import (
+    AllocatorName,
+    Baseline,
+    BaselineBatchSize,
+    Batch,
+    BFloat16,
+    Compare,
+    CoresPerInstance,
+    DataFormat,
+    DisplayEvery,
+    ForwardOnly,
+    InstanceCount,
+    Inter,
+    Intra,
+    KmpAffinity,
+    KmpBlocktime,
+    KmpSettings,
+    Models,
+    ModeName,
+    Numa,
+    NumBatches,
+    NumWarmupBatches,
+    Output,
+    Peers,
+    RealData,
+    Rounds,
+    RuntimeFrom,
+    Seconds,
+    SignatureName,
+    SocketId,
+)
 from eightfold.cli.failures import reported
-from eightfold.cli.options import BatchSize, Json, Quiet
-from eightfold.cli.screen import Screen
-from eightfold.errors import ModelError
+from eightfold.cli.options import Json, Preprocess, Quiet, Samples
+from eightfold.cli.screen import Screen, Tell, finite
+
+if TYPE_CHECKING:
+    from eightfold.bench import Comparison
+    from eightfold.cli.benchmark_lineup import Lineup
 
 __all__ = ["benchmark"]
 
-Models = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="MODEL",
-        help="SavedModel folders or frozen .pb files; the first is what the others are compared with.",
-        show_default=False,
-    ),
-]
-Threads = "{}; left to TensorFlow by default."
-
 
 @reported
-def benchmark(
+def benchmark(  # noqa: PLR0913  (one argument for each option)
     models: Models,
     *,
-    batch_size: BatchSize = 1,
-    intra: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help=Threads.format("Threads inside one operation"))
-    ] = None,
-    inter: Annotated[int | None, typer.Option(min=1, metavar="N", help=Threads.format("Operations at a time"))] = None,
-    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How often each model has its turn.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0, metavar="S", help="Least time of a turn.")] = 1.0,
-    signature: Annotated[str, typer.Option(metavar="NAME", help="The signature to call.")] = "serving_default",
+    mode: ModeName = None,
+    batch_size: Batch = None,
+    intra: Intra = None,
+    inter: Inter = None,
+    instances: InstanceCount = None,
+    cores_per_instance: CoresPerInstance = None,
+    socket_id: SocketId = None,
+    numa: Numa = False,
+    data_format: DataFormat = None,
+    bf16: BFloat16 = False,
+    allocator: AllocatorName = None,
+    kmp_blocktime: KmpBlocktime = None,
+    kmp_affinity: KmpAffinity = None,
+    kmp_settings: KmpSettings = None,
+    runtime: RuntimeFrom = None,
+    forward_only: ForwardOnly = True,
+    rounds: Rounds = 5,
+    seconds: Seconds = 1.0,
+    num_batches: NumBatches = None,
+    num_warmup_batches: NumWarmupBatches = None,
+    display_every: DisplayEvery = None,
+    data: RealData = None,
+    samples: Samples = None,
+    preprocess: Preprocess = None,
+    signature: SignatureName = "serving_default",
+    compare: Compare = None,
+    baseline: Baseline = None,
+    baseline_batch_size: BaselineBatchSize = None,
+    peers: Peers = None,
+    output: Output = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Measure models side by side: in turns, in one run, each in its own process.
+    """Measure models side by side: in turns, in one run, each in its own processes.
 
-    The input is synthetic and fits the signature. Ratios are formed within
-    each round, where all models met the same machine.
+    The input is synthetic and fits the signature, unless --data gives some.
+    Ratios are formed within each round, where all models met the same machine.
+    For each model the speed is told as tf_cnn_benchmarks tells it; the table
+    below has latency percentiles, CPU use and memory.
 
     \b
     [bold]Examples[/]
       $ eightfold benchmark resnet50/ resnet50-int8/
-      $ eightfold benchmark resnet50/ resnet50-int8/ -b 32 --intra 2 --inter 1
-      $ eightfold benchmark net-int8/ --rounds 10 --json > result.json
+      $ eightfold benchmark resnet50/ resnet50-int8/ --mode throughput --instances auto
+      $ eightfold benchmark resnet50/ resnet50-int8/ --compare baseline --runtime tuned
+      $ eightfold benchmark resnet50 mobilenetv2 -b 32 --num-intra-threads 4 --num-inter-threads 1
+      $ eightfold benchmark resnet50 --train -b 32 --num-batches 20
+      $ eightfold benchmark net-int8/ -d photos/ --rounds 10 --json > result.json
     """
-    for model in models:
-        _check(model)
+    from eightfold.bench.shares import Placement, on_socket
+    from eightfold.cli.benchmark_effect import idle_options
+    from eightfold.cli.benchmark_lineup import Against, Input, Lineup
+    from eightfold.cli.benchmark_settings import Wanted, instances_of
+    from eightfold.quantization.placement import written_beside
+
+    kmp = {"KMP_BLOCKTIME": kmp_blocktime, "KMP_AFFINITY": kmp_affinity, "KMP_SETTINGS": kmp_settings}
+    wanted = Wanted(
+        mode,
+        batch_size,
+        intra,
+        inter,
+        Placement(instances_of(instances), cores_per_instance, numa),
+        data_format,
+        allocator,
+        bf16,
+        {name: str(value) for name, value in kmp.items() if value is not None},
+        runtime,
+    )
+    against = Against(compare is not None or baseline is not None, baseline, baseline_batch_size, _listed(peers))
+    given = Input(data, samples, preprocess, signature)
     screen = Screen(json, quiet)
-    with screen.work() as tell:
-        from eightfold.bench import Settings, compare, render
+    with screen.work() as tell, on_socket(socket_id), ExitStack() as stack:
+        target = stack.enter_context(written_beside(output, overwrite=True)) if output else None
+        lineup = Lineup(tuple(models), wanted, given, against, not forward_only)
+        idle = idle_options(lineup)
+        for one in idle:
+            print(f"note: {one}", file=sys.stderr)
+        length = {"rounds": rounds, "seconds": seconds, "batches": num_batches, "warm_up_batches": num_warmup_batches}
+        comparison = _measured(lineup, length, tell)
+        every = display_every or (10 if num_batches else None)
+        document = _document(comparison, every, data, against.baseline)
+        document["without_effect"] = [asdict(one) for one in idle]
+        if target is not None:
+            target.write_text(_as_json(document), encoding="utf-8")
+    screen.show(document, *_page(comparison, every, data, numa=numa, baseline=against.baseline))
 
-        how = Settings(
-            batch_size=batch_size,
-            intra=intra,
-            inter=inter,
-            rounds=rounds,
-            seconds=seconds,
-            signature=signature,
-        )
-        comparison = compare(models, how, progress=lambda _, done, total: tell("benchmark", done, total))
-    document: dict[str, Any] = asdict(comparison)
-    screen.show({"models": document.pop("measurements"), **document}, render(comparison))
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-def _check(model: str) -> None:
-    """Says what TensorFlow would say in twenty lines.
+def _measured(lineup: Lineup, length: Mapping[str, Any], tell: Tell) -> Comparison:
+    from eightfold import bench
 
-    Raises:
-        ModelError: the path is no SavedModel and no frozen graph.
-    """
-    path = Path(model)
-    if not path.exists():
-        raise ModelError(f"there is no model at {path}; expected a SavedModel folder or a frozen .pb file")
-    files = [path / "saved_model.pb", path / "saved_model.pbtxt"]
-    whole = any(file.is_file() for file in files) if path.is_dir() else path.suffix == ".pb"
-    if not whole:
-        raise ModelError(
-            f"{path} cannot be measured as it is: expected a SavedModel folder or a frozen .pb file; "
-            "save a Keras model as one with model.export(folder)"
-        )
+    subjects, feeds = lineup.subjects(tell)
+    how = bench.Settings(mode=lineup.mode, signature=lineup.input.signature, **length)
+    return bench.compare(subjects, how, feeds=feeds, progress=lambda _, done, total: tell("benchmark", done, total))
+
+
+def _document(comparison: Comparison, every: int | None, data: str | None, baseline: bool) -> dict[str, Any]:
+    """All figures; with a baseline, which is the first model, the speedups are over that."""
+    from eightfold.bench import steps
+
+    models = [{**one.document(), **steps.document(one, every)} for one in comparison.measurements]
+    over = comparison.measurements[0].name if baseline else None
+    return {"models": models, "input": data or "synthetic", "baseline": over, **comparison.context()}
+
+
+def _page(
+    comparison: Comparison, every: int | None, data: str | None, *, numa: bool, baseline: bool
+) -> Iterator[RenderableType]:
+    from eightfold.bench import render, steps
+
+    for one in comparison.measurements:
+        yield steps.log(one, every, data=data, numa=numa) + "\n"
+    yield render(comparison)
+    if baseline:
+        for one in comparison.measurements[1:]:
+            ratio = one.speedup
+            yield Text(f"{one.name}: speedup over the default environment: {ratio} ({ratio.low:.2f}-{ratio.high:.2f})")
+
+
+def _as_json(document: Mapping[str, Any]) -> str:
+    return json_format.dumps(finite(document), indent=1, allow_nan=False) + "\n"

@@ -47,7 +47,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
                     if not sys.warnoptions and not _debugging():  # not even those of the libraries
                         warnings.simplefilter("ignore")
                     return command(*args, **kwargs)
-            except typer.Exit:
+            except (typer.Exit, BrokenPipeError):  # the latter: whoever read our output had enough
                 raise
             except KeyboardInterrupt:
                 raise _interrupted() from None

@@ -108,7 +108,7 @@ class Goal:
     resume: bool
 
     def __post_init__(self) -> None:
-        from eightfold.search.budget import seconds_of
+        from eightfold.bench.budget import seconds_of
 
         if self.max_drop is not None and not self.max_drop >= 0:
             raise RecipeError(f"--max-drop is how much may be lost: expected 0 or more, received {self.max_drop:g}")

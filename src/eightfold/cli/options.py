@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from eightfold.running.settings import Mode
+
 __all__ = [
     "BatchSize",
     "Exclude",
@@ -17,7 +19,9 @@ __all__ = [
     "Preprocess",
     "Quiet",
     "RecipeFile",
+    "RunMode",
     "Samples",
+    "Tunable",
 ]
 
 MODEL = "a SavedModel folder, a .keras or .h5 file, a frozen .pb, or a checkpoint with its .meta"
@@ -68,3 +72,20 @@ RecipeFile = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no summary.")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result to standard output as one JSON document.")]
+Tunable = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL_OR_CONFIG",
+        help="A model that was tuned (a SavedModel folder or a frozen .pb), or a runtime.json.",
+        show_default=False,
+    ),
+]
+RunMode = Annotated[
+    Mode | None,
+    typer.Option(
+        "--mode",
+        help="Which settings: for a batch as soon as possible, or for as many as possible in a second. Where the "
+        "model was tuned for one, that one; where for both, latency.",
+        show_default=False,
+    ),
+]

@@ -32,6 +32,7 @@ Tell: TypeAlias = "Callable[[str, int, int | None], None]"
 WIDTH = 160
 """Columns of output that goes to a file or a pipe: wide, so that names are not cut."""
 STAGES = {
+    "locate": "looking for the model",
     "read": "reading the model",
     "export": "folding the float graph",
     "calibrate": "calibrating",
@@ -41,7 +42,12 @@ STAGES = {
     "correct": "correcting biases",
     "search": "trying candidates",
     "rank": "ranking the steps by their error",
+    "tune": "taking turns",
+    "benchmark": "taking turns",
     "analyze": "measuring errors and times",
+    "start": "loading the model",
+    "predict": "predicting",
+    "write": "writing the output",
 }
 
 
@@ -66,13 +72,19 @@ class Screen:
             yield _Stages(bars)
 
     def show(self, document: Mapping[str, Any], *page: RenderableType) -> None:
-        """Writes the result, as JSON or for people. Lines of text are not broken: they can be copied."""
+        """Writes the result, as JSON or for people.
+
+        Lines of text are not broken: they can be copied. A `str` is written as it is, with its tabs.
+        """
         if self.json:
             print(json.dumps(finite(document), indent=1, allow_nan=False))
         elif not self.quiet:
             console = Console(width=None if _has_width() else WIDTH, highlight=False)
             for part in page:
-                console.print(part, soft_wrap=isinstance(part, Text))
+                if isinstance(part, str):
+                    print(part)
+                else:
+                    console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def finite(value: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,29 +11,35 @@ import numpy as np
 from eightfold.data.batch import Batch
 from eightfold.data.binding import as_array, bound, bound_names, check_lengths
 from eightfold.data.checks import fits_shape
+from eightfold.data.mapped import arrays_of, mapped_npy
 from eightfold.data.spec import InputSpec, described
 from eightfold.errors import DataError
-from eightfold.graph.ir import Array
 
-__all__ = ["ArraySource", "in_memory", "npz"]
+__all__ = ["ArraySource", "in_memory", "npy", "npz"]
 
 
 class ArraySource:
-    """Whole arrays, cut into views."""
+    """Whole arrays, in memory or mapped, cut into views."""
 
     repeatable = True
 
     def __init__(self, arrays: Batch) -> None:
-        self._arrays = arrays
+        self.arrays = arrays
+
+    @property
+    def mapped(self) -> bool:
+        """Whether all of it is in files, so that another process can read any part of it."""
+        labels = [] if self.arrays.labels is None else [self.arrays.labels]
+        return all(isinstance(array, np.memmap) for array in (*self.arrays.inputs.values(), *labels))
 
     @property
     def size(self) -> int | None:
-        return self._arrays.size
+        return self.arrays.size
 
     def read(self, start: int, batch_size: int) -> Iterator[Batch]:
         """The examples from `start` on; see `Source.read`."""
-        for at in range(start, self._arrays.size, batch_size):
-            yield self._arrays.cut(at, at + batch_size)
+        for at in range(start, self.arrays.size, batch_size):
+            yield self.arrays.cut(at, at + batch_size)
 
 
 def in_memory(value: Any, specs: Mapping[str, InputSpec]) -> ArraySource:
@@ -51,28 +55,25 @@ def in_memory(value: Any, specs: Mapping[str, InputSpec]) -> ArraySource:
 def npz(path: Path, specs: Mapping[str, InputSpec]) -> ArraySource:
     """An `.npz` file: arrays named like the inputs, or `x` for a model of one input; labels in `y`.
 
+    What is not compressed is read piece by piece, so the file may be larger than the memory.
+
     Raises:
         DataError: it is no such file, or its arrays do not fit the inputs.
     """
-    arrays = _read(path)
+    arrays = arrays_of(path)
     labels = None if "y" in specs else arrays.pop("y", None)
     if len(specs) == 1 and "x" in arrays and "x" not in specs:
         arrays[next(iter(specs))] = arrays.pop("x")
     return _source(Batch(bound_names(arrays, specs), labels), specs)
 
 
-def _read(path: Path) -> dict[str, Array]:
-    try:
-        with path.open("rb") as handle:  # NumPy leaves the file open when it is corrupt
-            if handle.read(2) not in (b"PK", b"\x93N"):  # NumPy takes all else for a pickle, and says so
-                raise DataError(f"{path} is not an .npz file that can be read: it is no zip archive")
-            handle.seek(0)
-            file = np.load(handle, allow_pickle=False)
-            if isinstance(file, np.ndarray):
-                raise DataError(f"{path} holds one array without a name; expected an .npz file")
-            return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} is not an .npz file that can be read: {error}") from error
+def npy(path: Path, specs: Mapping[str, InputSpec]) -> ArraySource:
+    """An `.npy` file: the one array of a model of one input, read piece by piece.
+
+    Raises:
+        DataError: it is no such file, the model has more inputs, or the array does not fit.
+    """
+    return in_memory(mapped_npy(path), specs)
 
 
 def _source(arrays: Batch, specs: Mapping[str, InputSpec]) -> ArraySource:

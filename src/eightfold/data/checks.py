@@ -10,7 +10,7 @@ from eightfold.data.spec import InputSpec, described
 from eightfold.errors import DataError
 from eightfold.graph.ir import Array
 
-__all__ = ["castable", "checked", "fits_shape"]
+__all__ = ["castable", "check", "checked", "fits_shape"]
 
 
 def fits_shape(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) -> bool:
@@ -38,6 +38,20 @@ def checked(array: Array, spec: InputSpec, batch: int) -> Array:
     """The array in the input's dtype; `batch` is its number in the data, for the message.
 
     Raises:
+        DataError: see `check`; or a number is too large for the input's dtype.
+    """
+    check(array, spec, batch)
+    with np.errstate(over="ignore"):
+        cast = array.astype(spec.numpy, copy=False)
+    if cast.dtype.kind == "f" and cast.dtype.itemsize < array.dtype.itemsize:
+        _check_finite(cast, spec, batch, f"does not fit into {spec.dtype}: it becomes")
+    return cast
+
+
+def check(array: Array, spec: InputSpec, batch: int) -> None:
+    """Looks at an array before it is cast.
+
+    Raises:
         DataError: the shape does not fit, the dtype cannot be cast without loss, a whole number is out of
             range, or a value is NaN or infinite.
     """
@@ -52,11 +66,6 @@ def checked(array: Array, spec: InputSpec, batch: int) -> Array:
     _check_range(array, spec)
     if array.dtype.kind == "f":
         _check_finite(array, spec, batch, "holds")
-    with np.errstate(over="ignore"):
-        cast = array.astype(spec.numpy, copy=False)
-    if cast.dtype.kind == "f" and cast.dtype.itemsize < array.dtype.itemsize:
-        _check_finite(cast, spec, batch, f"does not fit into {spec.dtype}: it becomes")
-    return cast
 
 
 def _check_range(array: Array, spec: InputSpec) -> None:

@@ -25,20 +25,20 @@ class FolderSource:
     repeatable = True
 
     def __init__(self, files: Sequence[Path], labels: Sequence[int] | None, decode: Decoder) -> None:
-        self._files = files
-        self._labels = labels
-        self._decode = decode
+        self.files = files
+        self.labels = labels
+        self.decode = decode
 
     @property
     def size(self) -> int | None:
-        return len(self._files)
+        return len(self.files)
 
     def read(self, start: int, batch_size: int) -> Iterator[Batch]:
         """The pictures from `start` on; see `Source.read`."""
-        for at in range(start, len(self._files)):
-            picture = self._decode(self._files[at], str(self._files[at]))
-            labels = None if self._labels is None else np.array([self._labels[at]])
-            yield Batch({self._decode.spec.name: picture[None]}, labels)
+        for at in range(start, len(self.files)):
+            picture = self.decode(self.files[at], str(self.files[at]))
+            labels = None if self.labels is None else np.array([self.labels[at]])
+            yield Batch({self.decode.spec.name: picture[None]}, labels)
 
 
 def folder(path: Path, specs: Mapping[str, InputSpec], preprocess: str | None) -> tuple[FolderSource, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eightfold.data.arrays import in_memory, npz
+from eightfold.data.arrays import in_memory, npy, npz
 from eightfold.data.batch import Source
 from eightfold.data.dataset import Dataset
 from eightfold.data.folder import folder
@@ -26,7 +26,7 @@ __all__ = ["load"]
 Opened = tuple[Source, tuple[str, ...]]
 """A source, and notes on what was decided."""
 
-FORMS = "an .npz file, a folder of pictures, TFRecord files (a path, pattern or folder), or module:function"
+FORMS = "an .npz or .npy file, a folder of pictures, TFRecord files (a path, pattern or folder), or module:function"
 
 
 def load(
@@ -41,7 +41,7 @@ def load(
 
     Args:
         source: an array; a dict of arrays; `(x, y)` with labels; a `tf.data.Dataset`; an iterable of batches
-            or of single examples; a function that gives any of these; a path to an `.npz` file, a folder of
+            or of single examples; a function that gives any of these; a path to an `.npz` or `.npy` file, a folder of
             pictures or TFRecord files; or `module:function`. Arrays are bound to inputs by name; without
             names only where there is a single way. Values are not scaled.
         inputs: by name; a fixed batch dimension overrides `batch_size`.
@@ -120,6 +120,9 @@ def _path(text: str, specs: Mapping[str, InputSpec], preprocess: str | None) -> 
     if path.is_file() and path.suffix == ".npz":
         _no_preprocessing(preprocess)
         return npz(path, specs), ()
+    if path.is_file() and path.suffix == ".npy":
+        _no_preprocessing(preprocess)
+        return npy(path, specs), ()
     if is_tfrecord(path):
         return tfrecord([path], specs, preprocess)
     if path.is_file():

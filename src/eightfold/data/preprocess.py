@@ -1,4 +1,7 @@
-"""What is done to a picture's pixels before a model sees them: the conventions in use."""
+"""What is done to a picture's pixels before a model sees them: the conventions in use.
+
+Steps after the first are in place: a new array of the size of a picture costs more than the arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from eightfold.data.imported import imported, names_function
 from eightfold.errors import DataError
 from eightfold.graph.ir import Array
 
-__all__ = ["PREPROCESSING", "Preprocess", "preprocessing"]
+__all__ = ["PREPROCESSING", "Preprocess", "preprocessing", "raw"]
 
 Preprocess: TypeAlias = Callable[[Array], Array]
 """Takes RGB pixels 0..255 as float32[..., H, W, channels]; gives what the model takes, of the same rank."""
@@ -29,12 +32,17 @@ def raw(pixels: Array) -> Array:
 
 def tf(pixels: Array) -> Array:
     """-1..1, as Inception, MobileNet and ResNet V2 were trained."""
-    return pixels / np.float32(127.5) - np.float32(1)
+    scaled: Array = pixels / np.float32(127.5)
+    scaled -= np.float32(1)
+    return scaled
 
 
 def torch(pixels: Array) -> Array:
     """0..1, then standardised per channel, as torchvision's models and DenseNet were trained."""
-    return (_rgb(pixels, "torch") / np.float32(255) - TORCH_MEAN) / TORCH_STD
+    scaled: Array = _rgb(pixels, "torch") / np.float32(255)
+    scaled -= TORCH_MEAN
+    scaled /= TORCH_STD
+    return scaled
 
 
 def caffe(pixels: Array) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 
 from eightfold.data.batch import Batch
 from eightfold.data.pictures import DEFAULT_SIDE, Decoder, decoder
+from eightfold.data.record_index import RecordIndex, records_from
 from eightfold.data.records import PICTURE, class_label, has_objects, object_rows, values
 from eightfold.data.spec import InputSpec
 from eightfold.errors import DataError
@@ -23,39 +24,50 @@ class TFRecordSource:
     """Records of several files, in the order of the files."""
 
     repeatable = True
-    size: int | None = None
 
     def __init__(
-        self, files: Sequence[Path], specs: Mapping[str, InputSpec], decode: Decoder | None, *, objects: bool
+        self,
+        files: Sequence[Path],
+        specs: Mapping[str, InputSpec],
+        decode: Decoder | None,
+        *,
+        objects: bool,
+        index: RecordIndex | None = None,
     ) -> None:
-        self._files = files
-        self._specs = specs
-        self._decode = decode
-        self._objects = objects
+        self.files = files
+        self.specs = specs
+        self.decode = decode
+        self.objects = objects
+        self.index = index
+
+    @property
+    def size(self) -> int | None:
+        return None if self.index is None else self.index.rows
 
     def read(self, start: int, batch_size: int) -> Iterator[Batch]:
         """The records from `start` on; see `Source.read`."""
-        for index, (name, record) in enumerate(_records(self._files)):
+        row, number, offset = (0, 0, 0) if self.index is None else self.index.before(start)
+        for index, (name, record) in enumerate(records_from(self.files[number:], offset), row):
             if index >= start:
                 yield self._batch(_features(record, name), f"of record {index} in {name}")
 
     def _batch(self, features: Mapping[str, Any], where: str) -> Batch:
-        if self._decode is not None:
+        if self.decode is not None:
             encoded = _found(features, PICTURE, where).bytes_list.value
             if not encoded:
                 raise DataError(f"the picture {where} is empty")
-            inputs = {self._decode.spec.name: self._decode(encoded[0], where)[None]}
+            inputs = {self.decode.spec.name: self.decode(encoded[0], where)[None]}
         else:
-            inputs = {n: _tensor(_found(features, n, where), s, where)[None] for n, s in self._specs.items()}
+            inputs = {n: _tensor(_found(features, n, where), s, where)[None] for n, s in self.specs.items()}
         return Batch(inputs, self._labels(features, where))
 
     def _labels(self, features: Mapping[str, Any], where: str) -> Array | None:
         """With a batch axis of 1; rows of objects are one object, because their number differs."""
-        if self._objects:
+        if self.objects:
             labels = np.empty(1, object)
             labels[0] = object_rows(features, where)
             return labels
-        label = class_label(features, self._specs)
+        label = class_label(features, self.specs)
         return None if label is None else label[None]
 
 
@@ -78,7 +90,7 @@ def tfrecord(
         DataError: a file is no TFRecord file, or its records lack what the model needs.
         MissingExtraError: there are pictures and Pillow is not installed.
     """
-    first = next(_records(files), None)
+    first = next(records_from(files), None)
     if first is None:
         raise DataError(f"the data set is empty: {files[0]} has no records")
     features = _features(first[1], first[0])
@@ -101,18 +113,6 @@ def _sized(decode: Decoder) -> tuple[Decoder, tuple[str, ...]]:
         return decode, ()
     decode = replace(decode, height=decode.height or DEFAULT_SIDE, width=decode.width or DEFAULT_SIDE)
     return decode, (f"the model takes any picture size: made {decode.width} x {decode.height} pixels",)
-
-
-def _records(files: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
-    import tensorflow as tf
-
-    for file in files:
-        try:
-            packed = "GZIP" if file.suffix == ".gz" else ""
-            for record in tf.data.TFRecordDataset(str(file), packed).as_numpy_iterator():
-                yield file, record
-        except tf.errors.OpError as error:
-            raise DataError(f"{file} is not a TFRecord file that can be read: {error.message}") from error
 
 
 def _features(record: bytes, name: Path) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ from eightfold.quantization.lower import lower_plan
 from eightfold.quantization.plan import Plan
 from eightfold.quantization.staged_run import StagedRun
 from eightfold.rewrites.correction import Correction, Corrections
-from eightfold.tf.cpu import weight_bits
+from eightfold.system.instructions import weight_bits
 from eightfold.tf.frames import sometimes_run
 
 __all__ = ["correct_bias"]

@@ -23,7 +23,7 @@ from eightfold.quantization.export import Progress
 from eightfold.quantization.plan import Plan, Step
 from eightfold.rewrites.correction import Correction, Corrections
 from eightfold.rewrites.weights import quantize_weight
-from eightfold.tf.cpu import weight_bits
+from eightfold.system.instructions import weight_bits
 
 __all__ = ["learn_rounding"]
 

@@ -133,7 +133,7 @@ class Plan:
     def in_bfloat16(self, *names: str, reason: str = "on request") -> Plan:
         """The plan with some steps computed in bfloat16; steps that only carry what these compute go with them.
 
-        Needs no ranges, and a CPU that has bfloat16 to be fast: see `eightfold.tf.cpu.has_bfloat16`.
+        Needs no ranges, and a CPU that has bfloat16 to be fast: see `eightfold.system.instructions.has_bfloat16`.
 
         Args:
             names: of the nodes that compute the steps' results.

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from eightfold.errors import DataError, OutputError
+from eightfold.errors import DataError
 from eightfold.graph.ir import Array, Ref
 from eightfold.graph.model import Model
 from eightfold.graph.ranges import Range
 from eightfold.quantization.dynamic import lower_dynamic
 from eightfold.quantization.explain import step_records
+from eightfold.quantization.placement import written_beside
 from eightfold.quantization.plan import Plan
 from eightfold.quantization.recipe import Recipe
 from eightfold.quantization.report import RECIPE_FILE, REPORT_FILE, Report
@@ -114,38 +112,3 @@ class Quantized:
         dynamic = lower_dynamic(self.source, self.plan).graph
         calibrated = self.model.graph if self.ranges is not None else None
         return replace(self.report, int8_bytes=size, steps=step_records(self.plan, dynamic, calibrated))
-
-
-@contextmanager
-def written_beside(target: Path, overwrite: bool) -> Iterator[Path]:
-    """A place next to the target to write to; it takes the target's place when the block ends well.
-
-    Raises:
-        OutputError: the target is there and must not be replaced, or its folder cannot be written to.
-    """
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target} is there already; choose another place or allow overwriting (--overwrite)")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write to {target.parent}: {error.strerror}") from error
-    try:
-        place = room / "new"
-        yield place
-        _swap(place, target, room / "old")
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error}") from error
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
-
-
-def _swap(new: Path, target: Path, old: Path) -> None:
-    """Puts the new in the target's place; the old returns to it should that fail or be interrupted."""
-    try:
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-    finally:
-        if old.exists() and not target.exists():
-            old.rename(target)

@@ -15,7 +15,8 @@ from eightfold.quantization.recipe import Recipe
 from eightfold.quantization.result import Quantized
 from eightfold.quantization.summary import summarize
 from eightfold.rewrites.correction import Corrections
-from eightfold.tf.cpu import require_bfloat16, require_int8_kernels, weight_bits
+from eightfold.system.instructions import require_bfloat16, weight_bits
+from eightfold.tf.cpu import require_int8_kernels
 from eightfold.tf.frames import sometimes_run
 from eightfold.tf.session import infer
 

@@ -16,7 +16,7 @@ from eightfold.quantization.chart import draw
 from eightfold.quantization.flow import flow_breaks
 from eightfold.quantization.plan import Plan
 from eightfold.quantization.report import Report, StepRecord
-from eightfold.tf.cpu import instruction_set
+from eightfold.system.instructions import instruction_set
 
 __all__ = ["summarize"]
 

@@ -16,15 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from eightfold.bench.budget import BudgetSpent
 from eightfold.graph.model import Model
 from eightfold.quantization.export import Progress
 from eightfold.quantization.search_record import Sensitivity, Trial
 from eightfold.quantization.setting import Setting
-from eightfold.search.budget import BudgetSpent
 from eightfold.search.candidates import Candidates, Choice
 from eightfold.search.pareto import best_of, holds
 from eightfold.search.variants import variants
-from eightfold.tf.cpu import has_bfloat16
+from eightfold.system.instructions import has_bfloat16
 
 __all__ = ["Search", "by_error_per_cost"]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eightfold.bench.budget import Budget
 from eightfold.graph.model import Model
 from eightfold.graph.ranges import Range
 from eightfold.quantization.recipe import Recipe
@@ -14,7 +15,6 @@ from eightfold.quantization.result import Quantized
 from eightfold.quantization.search_record import Sensitivity, Trial
 from eightfold.quantization.setting import Setting
 from eightfold.quantization.verify import Verifier
-from eightfold.search.budget import Budget
 from eightfold.search.digest import Digests, combined
 from eightfold.search.judge import Judge
 from eightfold.search.trials import TrialLog

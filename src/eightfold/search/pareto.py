@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from eightfold.bench.frontier import frontier as front
 from eightfold.quantization.search_record import Trial
 
 __all__ = ["best_of", "frontier", "holds"]
@@ -16,11 +17,7 @@ def holds(trial: Trial, max_drop: float) -> bool:
 
 def frontier(trials: Iterable[Trial]) -> list[Trial]:
     """The trials that no other beats in both accuracy and speed; fastest first."""
-    found: list[Trial] = []
-    for trial in sorted(trials, key=lambda t: (-t.speedup, -t.value)):
-        if not found or trial.value > found[-1].value:
-            found.append(trial)
-    return found
+    return front(trials, lambda trial: trial.speedup, lambda trial: trial.value)
 
 
 def best_of(trials: Sequence[Trial], max_drop: float) -> Trial | None:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eightfold.bench.budget import Budget, seconds_of
 from eightfold.errors import DataError, RecipeError
 from eightfold.quantization.calibrate import open_data
 from eightfold.quantization.export import Progress, export
 from eightfold.quantization.quantize import quantized
 from eightfold.quantization.recipe import Recipe
 from eightfold.quantization.result import Quantized
-from eightfold.search.budget import Budget, seconds_of
 from eightfold.search.judge import Evaluate, Judge
 from eightfold.search.run import Goal, searched
 from eightfold.tf.cpu import require_int8_kernels

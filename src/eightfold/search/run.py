@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from eightfold.bench.budget import Budget
 from eightfold.data import Dataset
 from eightfold.errors import DataError, RecipeError
 from eightfold.graph.model import Model
@@ -19,7 +20,6 @@ from eightfold.quantization.search_record import SearchRecord, Sensitivity, Tria
 from eightfold.quantization.setting import Setting, settled
 from eightfold.quantization.verify import Verifier
 from eightfold.search.accuracy import Search
-from eightfold.search.budget import Budget
 from eightfold.search.candidates import Candidates, Choice, digest_of_ranges
 from eightfold.search.digest import Digests, combined
 from eightfold.search.judge import Judge

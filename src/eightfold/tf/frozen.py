@@ -19,7 +19,7 @@ from eightfold.tf.freeze import freeze, guessed_signature
 from eightfold.tf.graphdef import to_graph_def
 from eightfold.tf.reasons import reason
 
-__all__ = ["read_frozen", "write_frozen"]
+__all__ = ["read_frozen", "read_graph_def", "write_frozen"]
 
 
 def read_frozen(path: Path, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> Model:
@@ -32,7 +32,7 @@ def read_frozen(path: Path, inputs: Sequence[str] | None = None, outputs: Sequen
     Raises:
         ModelError: the file is damaged, its ops are unknown, or it still has variables.
     """
-    graph_def = _parse(path)
+    graph_def = read_graph_def(path)
     unfrozen = next((n for n in graph_def.node if n.op in ("VariableV2", "VarHandleOp", "Variable")), None)
     if unfrozen is not None:
         raise ModelError(f"{path} is not frozen: {unfrozen.name!r} is a variable; give the SavedModel or checkpoint")
@@ -47,7 +47,12 @@ def read_frozen(path: Path, inputs: Sequence[str] | None = None, outputs: Sequen
         return freeze(session, {signature.name: signature}, str(path), tables)
 
 
-def _parse(path: Path) -> graph_pb2.GraphDef:
+def read_graph_def(path: Path) -> graph_pb2.GraphDef:
+    """The nodes of a `.pb` or `.pbtxt` file.
+
+    Raises:
+        ModelError: it is no GraphDef, or an empty one.
+    """
     graph_def = graph_pb2.GraphDef()
     try:
         if path.suffix == ".pbtxt":

@@ -19,7 +19,7 @@ from eightfold.tf.freeze import quiet
 from eightfold.tf.reasons import reason as why
 from eightfold.tf.savedmodel import read_saved_model
 
-__all__ = ["is_keras_model", "read_keras", "read_keras_file"]
+__all__ = ["is_keras_model", "load_keras_file", "read_keras", "read_keras_file"]
 
 
 _UNREADABLE = (
@@ -95,7 +95,17 @@ def _is_legacy(model: Any) -> bool:
 
 
 def read_keras_file(path: Path) -> Model:
-    """A `.keras` or `.h5` file; one written by Keras 2 is read with tf_keras."""
+    """A `.keras` or `.h5` file as a frozen `Model`; see `load_keras_file`."""
+    return read_keras(load_keras_file(path), str(path))
+
+
+def load_keras_file(path: Path) -> Any:
+    """The Keras model of a `.keras` or `.h5` file; one written by Keras 2 is read with tf_keras.
+
+    Raises:
+        ModelError: the file is damaged, or Keras does not know what is in it.
+        MissingExtraError: only tf_keras could read it, and that is not installed.
+    """
     import h5py
     import keras
 
@@ -104,10 +114,9 @@ def read_keras_file(path: Path) -> Model:
     if path.suffix != ".keras" and not h5py.is_hdf5(path):
         raise ModelError(f"{path} is damaged: a {path.suffix} file is an HDF5 file, and this is not one")
     try:
-        model = keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path, compile=False)
     except _UNREADABLE as error:
-        model = _read_legacy(path, error)
-    return read_keras(model, str(path))
+        return _read_legacy(path, error)
 
 
 def _read_legacy(path: Path, reason: Exception) -> Any:

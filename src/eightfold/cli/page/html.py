@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from html import escape
-from importlib.resources import files
 from string import Template
 
 from eightfold import __version__
 from eightfold.cli.explanation import FORMS, without_scope
 from eightfold.cli.page.drawing import drawing_json
+from eightfold.cli.page.parts import part, script
 from eightfold.cli.summary import decibels, size
 from eightfold.quantization.explain import Explanation
 from eightfold.quantization.report import StepRecord
 
 __all__ = ["page"]
 
-_FOLDER = files("eightfold.cli.page")
 _VENDOR = ("d3.min.js", "plot.umd.min.js", "dagre.min.js")
 _OWN = ("graph.js", "plots.js", "page.js")
 _MODES = {
@@ -28,18 +27,18 @@ _MODES = {
 
 def page(explanation: Explanation) -> str:
     """The page as text."""
-    return Template(_file("page.html")).substitute(
+    return Template(part("page.html")).substitute(
         title=escape(explanation.origin or "model"),
         mode=escape(_MODES.get(explanation.mode, explanation.mode)),
         scope=_scope_note(explanation.scope),
-        style=_file("page.css"),
+        style=part("page.css"),
         figures="".join(f'<div class="figure"><b>{n}</b>{what}</div>' for n, what in _figures(explanation)),
         drawings=_drawings(explanation),
         sections="".join(_sections(explanation)),
         blocks="\n".join(_block(block, explanation.scope) for block in explanation.blocks)
         or '<p class="none">none</p>',
         drawing=drawing_json(explanation),
-        scripts="\n".join(f"<script>{_script(name)}</script>" for name in (*map("vendor/{}".format, _VENDOR), *_OWN)),
+        scripts="\n".join(map(script, (*map("vendor/{}".format, _VENDOR), *_OWN))),
         version=__version__,
     )
 
@@ -52,21 +51,12 @@ def _drawings(explanation: Explanation) -> str:
         hint = f'<p class="note">Errors, ranges and times were not measured; add {_code(how)} to measure them.</p>'
     if explanation.chart is None:
         return hint + _breaks(explanation)
-    return Template(_file("drawings.html")).substitute(hint=hint, breaks=_breaks(explanation))
+    return Template(part("drawings.html")).substitute(hint=hint, breaks=_breaks(explanation))
 
 
 def _breaks(explanation: Explanation) -> str:
     shown = "data-break" if explanation.chart else ""
     return _list("Where the 8-bit flow breaks", explanation.breaks, explanation.scope, shown)
-
-
-def _file(name: str) -> str:
-    return _FOLDER.joinpath(name).read_text(encoding="utf-8")
-
-
-def _script(name: str) -> str:
-    """A script, without the comment by which a browser's tools would look for another file."""
-    return "\n".join(line for line in _file(name).splitlines() if not line.startswith("//# sourceMappingURL"))
 
 
 def _scope_note(scope: str) -> str:

@@ -1,0 +1,129 @@
+"""The folder OUT.partial beside the output: what was begun, and which of its parts are there.
+
+lock            held while a process works on it
+job.json        {"format": 1, "about": what decides the answers, "job": ...}; written when all of it is known
+listing.json    which rows there are
+part-000017.npz the answers of a shard
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from eightfold.errors import DataError, OutputError
+from eightfold.prediction.job import Job, Shard
+from eightfold.prediction.parts import has_part
+
+__all__ = ["Journal"]
+
+_FORMAT = 1
+
+
+class Journal:
+    """The unfinished output. Use it as a context manager: it is locked for as long as the block lasts.
+
+    Raises:
+        OutputError: the folder cannot be written to, or another process works on it.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output.with_name(output.name + ".partial").absolute()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.folder}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise OutputError(f"another process works on {output}: it holds {self.folder}/lock") from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.job_file.exists():  # nothing was begun
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+    @property
+    def job_file(self) -> Path:
+        """What the workers read."""
+        return self.folder / "job.json"
+
+    def begin(self, about: Mapping[str, Any], job: Job) -> None:
+        """Writes down what is begun.
+
+        Args:
+            about: everything that decides the answers, by names for people.
+            job: what the workers are told.
+        """
+        self._write("about.json", {"format": _FORMAT, "about": about})
+        self._write("job.json", json.loads(job.to_json()))
+
+    def write_listing(self, listing: Mapping[str, Any]) -> Path:
+        """Writes down which rows there are; returns the file."""
+        return self._write("listing.json", listing)
+
+    def resumed(self, about: Mapping[str, Any]) -> Job | None:
+        """The job that was begun, or None where nothing was.
+
+        Raises:
+            DataError: it differs from what is wanted now; the message says in what.
+        """
+        if not self.job_file.exists():
+            return None
+        before = self._read("about.json")
+        if before.get("format") != _FORMAT:
+            raise DataError(f"{self.folder} was written by another eightfold; start anew with --overwrite")
+        then: Mapping[str, Any] = before["about"]
+        differing = [name for name in {**then, **about} if then.get(name) != about.get(name)]
+        if differing:
+            parts = "; ".join(f"{name}: {then.get(name)} then, {about.get(name)} now" for name in differing)
+            raise DataError(
+                f"{self.output} was begun as another job, so it cannot be resumed ({parts}); "
+                "ask for the same, or start anew with --overwrite"
+            )
+        return Job.from_json(self.job_file.read_text(encoding="utf-8"))
+
+    def missing(self, job: Job) -> list[Shard]:
+        """The shards that have no part yet."""
+        return [shard for shard in job.shards if not has_part(self.folder, shard)]
+
+    def clear(self) -> None:
+        """Removes all that was done, the job first, so that no part is ever taken for one of another job."""
+        self.job_file.unlink(missing_ok=True)
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            document: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.folder / name} is damaged: {error}; start anew with --overwrite") from error
+        return document
+
+    def _write(self, name: str, document: Mapping[str, Any]) -> Path:
+        path = self.folder / name
+        beside = path.with_suffix(".tmp")
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                json.dump(document, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        return path

@@ -1,0 +1,1 @@
+"""How a model is run on a machine: threads, processes and their cores, environment, allocator."""

@@ -1,0 +1,144 @@
+"""What is asked of a search, checked before anything is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from eightfold.bench.machine import this_machine
+from eightfold.errors import ModelError, PlatformError, RecipeError
+from eightfold.running.settings import Mode
+from eightfold.system.allocators import installed
+from eightfold.system.instructions import has_bfloat16
+from eightfold.system.topology import topology
+from eightfold.tuning.candidate import Aim, Variant
+from eightfold.tuning.space import Space, space_of
+
+__all__ = ["Request"]
+
+VARIANTS: tuple[Variant, ...] = ("fp32", "bf16", "int8")
+"""The one that is expected to be fastest last."""
+QUANTIZED_OPS = (b"QuantizeV2", b"QuantizedConv2D", b"QuantizedMatMul")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, checked.
+
+    Raises:
+        ModelError: there is no such model.
+        RecipeError: a value makes no sense.
+        PlatformError: this CPU has no bfloat16.
+    """
+
+    model: Path
+    mode: Mode
+    int8: Path | None
+    precision: Sequence[str]
+    batch_sizes: Sequence[int]
+    env: Mapping[str, str]
+    aim: Aim
+
+    def __post_init__(self) -> None:
+        for path in filter(None, (self.model, self.int8)):
+            check_model(path)
+        if self.mode not in ("latency", "throughput"):
+            raise RecipeError(f"the mode is latency or throughput, not {self.mode!r}")
+        if unknown := sorted(set(self.precision) - set(VARIANTS)):
+            raise RecipeError(f"unknown precision {unknown[0]!r}; expected some of {', '.join(VARIANTS)}")
+        if "int8" in self.precision and self.int8 is None:
+            raise RecipeError("precision int8 needs the 8-bit model that was made from this one: give it with --int8")
+        if "bf16" in self.precision and not has_bfloat16():
+            raise PlatformError("precision bf16 needs a CPU that has bfloat16, and this one has not; leave it out")
+        if any(size < 1 for size in self.batch_sizes):
+            raise RecipeError(f"a batch size is 1 or more, not {min(self.batch_sizes)}")
+        if self.mode == "latency" and len(set(self.batch_sizes)) > 1:
+            raise RecipeError("the latency of one batch size is searched for; give one, or choose --mode throughput")
+        limit = self.aim.max_latency_ms
+        if limit is not None and (self.mode == "latency" or not limit > 0):
+            raise RecipeError(f"--max-latency-ms is for --mode throughput, and more than 0; received {limit:g}")
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The forms of the model to try: of those given all, unless some were named."""
+        asked = self.precision or ("fp32", *(("int8",) if self.int8 else ()))
+        return tuple(name for name in VARIANTS if name in asked)
+
+    @property
+    def paths(self) -> dict[Variant, Path]:
+        """The model of each form."""
+        return {"fp32": self.model, "bf16": self.model, "int8": self.int8 or self.model}
+
+    def command(self) -> str:
+        """The command line that asks for the same."""
+        words = ["eightfold", "tune", str(self.model), "--mode", self.mode]
+        words += ["--max-latency-ms", f"{self.aim.max_latency_ms:g}"] if self.aim.max_latency_ms else []
+        words += ["--batch-sizes", ",".join(map(str, self.batch_sizes))] if self.batch_sizes else []
+        words += ["--int8", str(self.int8)] if self.int8 else []
+        words += ["--precision", ",".join(self.precision)] if self.precision else []
+        words += [word for pair in self.env.items() for word in ("--env", "=".join(pair))]
+        return shlex.join(words)
+
+    def space(self) -> Space:
+        """The candidates of this machine."""
+        return space_of(
+            self.mode,
+            topology(),
+            batch_sizes=self.batch_sizes,
+            variants=self.variants,
+            allocators=("system", *installed()),
+            float_graph=_is_float(self.model),
+            env=self.env,
+        )
+
+    def digest(self, space: Space, *fed: object) -> str:
+        """One text for all that a turn depends on, but for what else runs on the machine.
+
+        Args:
+            space: the candidates.
+            fed: what the model is fed with, as values that print what they are.
+        """
+        machine = this_machine()
+        axes = (space.variants, space.places, space.batches, *space.switches)
+        candidates = [space.default.key, *(other.key for axis in axes for other in axis(space.start))]
+        contents = [_content(path) for path in dict.fromkeys(self.paths.values())]
+        facts = (machine.cpu, machine.cores, asdict(self.aim), candidates, contents, fed)
+        return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+
+def check_model(path: Path) -> None:
+    """Says what TensorFlow would say in twenty lines.
+
+    Raises:
+        ModelError: the path is no SavedModel and no frozen graph.
+    """
+    if not path.exists():
+        raise ModelError(f"there is no model at {path}; expected a SavedModel folder or a frozen .pb file")
+    whole = any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+    if not whole and not (path.is_file() and path.suffix == ".pb"):
+        raise ModelError(
+            f"{path} cannot be tuned as it is: expected a SavedModel folder or a frozen .pb file; "
+            "save a Keras model as one with model.export(folder)"
+        )
+
+
+def _is_float(model: Path) -> bool:
+    """Whether no 8-bit op is in the model: their names stand in the file as they are."""
+    content = _graph_file(model).read_bytes()
+    return not any(name in content for name in QUANTIZED_OPS)
+
+
+def _content(model: Path) -> list[tuple[str, int, str]]:
+    """The graph by its content, the weights by their size."""
+    graph = _graph_file(model)
+    weights = sorted(model.glob("variables/*")) if model.is_dir() else []
+    digest = hashlib.blake2b(graph.read_bytes(), digest_size=16).hexdigest()
+    return [(graph.name, graph.stat().st_size, digest), *((file.name, file.stat().st_size, "") for file in weights)]
+
+
+def _graph_file(model: Path) -> Path:
+    files = (model, model / "saved_model.pb", model / "saved_model.pbtxt")
+    return next(file for file in files if file.is_file())

@@ -1,0 +1,88 @@
+"""The candidates of a machine."""
+
+from __future__ import annotations
+
+import pytest
+from simulated import cores
+
+from eightfold.running.pinning import cpus_of
+from eightfold.running.settings import Mode
+from eightfold.system.topology import Core, Topology
+from eightfold.tuning.candidate import Candidate
+from eightfold.tuning.space import CALLER_THREAD, Space, space_of
+
+MACHINES = {
+    "one core": cores(1),
+    "two": cores(2),
+    "six": cores(6),
+    "hyperthreads": cores(4, threads=2),
+    "two sockets": Topology(tuple(Core((i,), i // 28, i // 28) for i in range(56))),
+    "a quota": Topology(cores(16).cores, quota=3.5),
+}
+
+
+def places(space: Space) -> set[tuple[int, int | None, int | None]]:
+    found = (one.runtime for one in space.places(space.start))
+    return {(how.instances, how.cores, how.intra) for how in found}
+
+
+def changed(one: Candidate, other: Candidate) -> set[str]:
+    names = ("batch_size", "instances", "cores", "intra", "inter", "env", "allocator", "layout", "precision")
+    return {name for name in names if getattr(one.runtime, name) != getattr(other.runtime, name)}
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+@pytest.mark.parametrize("mode", ["latency", "throughput"])
+def test_every_candidate_fits_the_machine(mode: Mode, machine: Topology) -> None:
+    every = space_of(mode, machine, allocators=("system", "tcmalloc"), float_graph=True).everything()
+    assert len(set(every)) == len(every)
+    for one in every:
+        assert len(cpus_of(one.runtime, machine)) == one.runtime.instances
+
+
+def test_places_of_few_cores() -> None:
+    assert places(space_of("throughput", cores(2))) == {(1, 2, 2), (2, 1, 1)}
+    assert places(space_of("latency", cores(2))) == {(1, 2, 2), (1, 1, 1)}
+
+
+def test_places_of_many_cores_are_few() -> None:
+    assert len(places(space_of("throughput", cores(64)))) == 7
+    assert (2, 28, 28) in places(space_of("throughput", MACHINES["two sockets"]))
+    assert (1, 3, 3) in places(space_of("throughput", MACHINES["a quota"]))
+
+
+def test_one_thread_wakes_nobody() -> None:
+    for one in space_of("latency", cores(2)).places(space_of("latency", cores(2)).start):
+        assert (CALLER_THREAD in one.runtime.env) == (one.runtime.intra != 1)
+
+
+def test_a_switch_changes_one_setting() -> None:
+    space = space_of("throughput", cores(4, threads=2), allocators=("system", "jemalloc"), float_graph=True)
+    for axis in space.switches:
+        same, *others = axis(space.start)
+        assert same == space.start
+        assert all(len(changed(space.start, other)) == 1 for other in others)
+
+
+def test_only_what_is_there_is_tried() -> None:
+    every = space_of("latency", cores(2), allocators=("system",)).everything()
+    assert {one.runtime.allocator for one in every} == {"system"}
+    assert {one.runtime.layout for one in every} == {None}
+    assert {one.runtime.batch_size for one in every} == {1}
+    more = space_of("latency", cores(2), env={"ONEDNN_MAX_CPU_ISA": "AVX2"}, batch_sizes=[4], float_graph=True)
+    assert {one.runtime.env.get("ONEDNN_MAX_CPU_ISA") for one in more.everything()} == {None, "AVX2"}
+    assert {one.runtime.layout for one in more.everything()} == {None, "NCHW"}
+    assert {one.runtime.batch_size for one in more.everything()} == {4}
+
+
+def test_forms_of_the_model() -> None:
+    space = space_of("latency", cores(2), variants=("fp32", "bf16", "int8"), float_graph=True)
+    every = space.everything()
+    assert {(one.variant, one.runtime.precision) for one in every} == {
+        ("fp32", "as is"),
+        ("bf16", "bf16"),
+        ("int8", "as is"),
+    }
+    assert space.start.variant == "int8"
+    assert space.default.variant == "fp32"
+    assert {one.variant for one in every if one.runtime.layout} == {"fp32", "bf16"}
