@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import numpy as np
 import pytest
 
 from eightfold.bench import named as names
-from eightfold.bench.named import Architecture, architectures, build, cache, located, named, saved, unknown
+from eightfold.bench.cache import cache
+from eightfold.bench.named import Architecture, architectures, build, located, named, saved, unknown
 from eightfold.bench.protocol import Job
 from eightfold.bench.worker import load
 from eightfold.data import PREPROCESSING
@@ -103,23 +106,23 @@ def test_a_path_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_cache_is_where_the_user_keeps_such_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache() == tmp_path / "eightfold" / "models"
+    assert cache("models") == tmp_path / "eightfold" / "models"
     for ignored in ("", "relative/folder"):
         monkeypatch.setenv("XDG_CACHE_HOME", ignored)
-        assert cache() == Path.home() / ".cache" / "eightfold" / "models"
+        assert cache("models") == Path.home() / ".cache" / "eightfold" / "models"
 
 
 def test_a_network_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     path = located("MobileNet")
-    versions, name = path.relative_to(cache()).parts
+    versions, name = path.relative_to(cache("models")).parts
     assert name == "mobilenet"
     assert versions.startswith("keras-3.")
     run, _ = load(Job(str(path), 2))
     (scores,) = run()  # type: ignore[misc]
     assert scores.shape == (2, 1000)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)  # so nothing in it is NaN or endless
-    assert [one.name for one in path.parent.iterdir()] == ["mobilenet"]
+    assert sorted(one.name for one in path.parent.iterdir()) == [".mobilenet.lock", "mobilenet"]
 
     monkeypatch.setattr(names, "_write_elsewhere", pytest.fail)
     assert located("mobile_net") == path
@@ -139,7 +142,22 @@ def test_weights_are_the_same_every_time() -> None:
 def test_what_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"Keras could not make LeNet5 \(exit code 1\): .*no model at LeNet5"):
         saved(Architecture("LeNet5", 32, "raw"), tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lenet5.lock"]
+
+
+def test_one_that_two_ask_for_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def write(architecture: Architecture, place: Path) -> None:
+        made.append(architecture.name)
+        time.sleep(0.2)
+        place.mkdir()
+
+    monkeypatch.setattr(names, "_write_elsewhere", write)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: saved(architectures()["mobilenet"], tmp_path), range(2))
+    assert first == second
+    assert made == ["mobilenet"]
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,10 +169,10 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(subprocess, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         saved(architectures()["mobilenet"], tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".mobilenet.lock"]
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write to"):
+    with pytest.raises(OutputError, match="cannot be written to"):
         saved(architectures()["mobilenet"], tmp_path / "file")

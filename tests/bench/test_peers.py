@@ -18,15 +18,16 @@ import numpy as np
 import pytest
 
 from eightfold.bench import Runtime, Settings, Subject, compare
-from eightfold.bench.peers import PEERS, Peer, best, float_model, inputs, parse, peers, usual
+from eightfold.bench.cache import cache
+from eightfold.bench.peers import PEERS, Peer, best, conversion, float_model, inputs, parse, peers, usual
 from eightfold.bench.peers.conversion import MADE, key
-from eightfold.bench.peers.environment import ISOLATED, Environment, cache
+from eightfold.bench.peers.environment import ISOLATED, Environment
 from eightfold.bench.peers.feeds import batches, samples
 from eightfold.bench.peers.flight import IN_FLIGHT, Flight, flight
 from eightfold.bench.peers.isolated import Eightfold
 from eightfold.bench.protocol import Job, Refusal, lane_times, warm_up
 from eightfold.bench.steps import log
-from eightfold.errors import ModelError, PlatformError, RecipeError
+from eightfold.errors import ModelError, OutputError, PlatformError, RecipeError
 
 QUICK = Settings(rounds=2, seconds=0.0, least=2, warm_up=0.0)
 DATA = {"x": np.arange(12, dtype=np.float32).reshape(4, 3)}
@@ -155,16 +156,16 @@ def test_every_pin_names_one_version() -> None:
 
 
 def test_the_cache_is_where_the_user_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache() == tmp_path / "cache" / "eightfold" / "peers"
+    assert cache("peers") == tmp_path / "cache" / "eightfold" / "peers"
     monkeypatch.setenv("HOME", str(tmp_path))
     for unset in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", unset)
-        assert cache() == tmp_path / ".cache" / "eightfold" / "peers"
+        assert cache("peers") == tmp_path / ".cache" / "eightfold" / "peers"
 
 
 def test_a_cache_that_cannot_be_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
-    with pytest.raises(PlatformError, match="cannot be written to: .*; set XDG_CACHE_HOME to a folder that can"):
+    with pytest.raises(OutputError, match="cannot be written to: .*; set XDG_CACHE_HOME to a folder that can"):
         Environment("lost", ("a==1",)).python()
 
 
@@ -239,6 +240,16 @@ def test_what_does_not_change_a_model_keeps_its_key(model: Path, stand_in: Peer)
     assert key(stand_in, model, DATA, "call") != before
     newer = replace(stand_in, environment=cast(Environment, StandInEnvironment(("stand-in==1.1",))))
     assert key(newer, model, DATA, "call") != key(stand_in, model, DATA, "call")
+
+
+def test_a_model_is_made_anew_for_another_kind_of_cpu(
+    model: Path, stand_in: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = []
+    for flags in ({"avx2"}, {"avx2", "avx_vnni"}, {"avx512_vnni"}):
+        monkeypatch.setattr(conversion, "cpu_flags", lambda flags=flags: frozenset(flags))
+        keys.append(key(stand_in, model, DATA, "call"))
+    assert keys[0] != keys[1] == keys[2]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eightfold.bench import Runtime, Settings, Subject, compare, size_mb
+from eightfold.bench import Runtime, Settings, Subject, compare, size_mb, suite
+from eightfold.bench.arrays import write_arrays
+from eightfold.bench.machine import this_machine
+from eightfold.bench.process import Worker
 from eightfold.errors import DataError, EightfoldError, ModelError, PlatformError
 
 WORKER = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
@@ -148,3 +151,30 @@ def test_size_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "variables" / "data").write_bytes(bytes(500_000))
     assert size_mb(tmp_path / "saved_model.pb") == 1.5
     assert size_mb(tmp_path) == 2.0
+
+
+def test_what_a_run_is_recorded_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/eightfold", "benchmark", "a net"])
+    monkeypatch.setenv("KMP_BLOCKTIME", "0")
+    said: list[str] = []
+    monkeypatch.setattr(suite, "this_machine", lambda: said.append("machine") or this_machine())
+    result = compare([subject(tmp_path, "1")], QUICK, progress=lambda what, *_: said.append(what))
+    assert result.command == "eightfold benchmark 'a net'"
+    assert result.context()["variables"]["KMP_BLOCKTIME"] == "0"
+    assert said[0] == "machine"  # its load is that before the run
+
+
+def test_no_allocator_of_the_shell_reaches_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/nowhere/libjemalloc.so.2:/nowhere/libother.so")
+    script = """read line; printf '{"found": "%s"}\\n' "$LD_PRELOAD" """
+    with Worker(Subject("net", Path("net"), ("sh", "-c", script))) as worker:
+        assert worker.ask("tell") == {"found": "/nowhere/libother.so"}
+
+
+def test_arrays_may_have_any_name(tmp_path: Path) -> None:
+    arrays = {"file": np.arange(6.0).reshape(2, 3).T, "allow_pickle": np.array(["a", None]), "self": np.float32(2)}
+    write_arrays(tmp_path / "arrays.npz", arrays)
+    with np.load(tmp_path / "arrays.npz", allow_pickle=True) as found:
+        assert found.files == list(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)

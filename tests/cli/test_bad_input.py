@@ -205,3 +205,23 @@ def test_a_benchmark_of_something_else(refused: Refused, tmp_path: Path, name: s
 
 def test_explaining_a_missing_model(refused: Refused) -> None:
     assert "there is no model at nowhere" in refused("explain", "nowhere")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("benchmark", "net", "--output"),
+        ("tune", "net", "--output"),
+        ("tune", "net", "--html"),
+        ("explain", "net", "--html"),
+        ("predict", "net", "data.npz", "--overwrite", "--output"),
+    ],
+)
+def test_a_folder_where_a_file_is_to_be_written(run: Any, tmp_path: Path, words: tuple[str, ...]) -> None:
+    folder = tmp_path / "results.npz"
+    folder.mkdir()
+    (folder / "kept").touch()
+    result = run(*words, folder)
+    assert result.exit_code == 2
+    assert "is a directory" in result.stderr
+    assert [path.name for path in folder.iterdir()] == ["kept"]

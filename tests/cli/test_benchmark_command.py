@@ -173,6 +173,15 @@ def test_tuned_settings(run: Any, float_model: Path, asked: Asked, tmp_path: Pat
     assert "there are no settings for latency" in result.stderr
 
 
+def test_the_baseline_need_not_be_tuned(run: Any, float_model: Path, asked: Asked, tmp_path: Path) -> None:
+    int8 = tmp_path / "int8.pb"
+    int8.write_bytes(b"_FusedQuantizedConv2D")
+    write(int8, "latency", Tuned(Runtime(2, intra=1), Measured(1, 1, 1, 1), {}, {}, "now", "eightfold tune"))
+    result = run("benchmark", int8, "--runtime", "tuned", "--baseline", float_model)
+    assert result.exit_code == 0, result.stderr
+    assert asked.runtimes == [Runtime(2, env={"TF_ENABLE_ONEDNN_OPTS": "0"}), Runtime(2, intra=1)]
+
+
 def test_options_without_effect_say_so(
     run: Any, float_model: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

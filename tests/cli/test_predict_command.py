@@ -12,6 +12,8 @@ from PIL import Image
 
 from eightfold.graph.ir import DType
 from eightfold.graph.writer import Writer
+from eightfold.running.file import Measured, Tuned, write
+from eightfold.running.settings import Runtime
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,25 @@ def test_a_picture_that_cannot_be_read(run: Any, picture_model: Path, colours: P
         assert np.isnan(arrays["scores"]).any(axis=1).tolist() == [False] * 4 + [True] + [False] * 3
         assert arrays["file"][4] == "none.png"
         assert "cannot be read" in arrays["error"][4]
+
+
+def test_what_is_to_be_known_of_a_file_of_settings(
+    run: Any, picture_model: Path, colours: Path, tmp_path: Path
+) -> None:
+    tuned = Tuned(
+        settings=Runtime(batch_size=2, cores=1, intra=1),
+        measured=Measured(95.5, 10.5, 11.0, 12.5),
+        machine={"cpu": "Another One", "cores": 999},
+        versions={},
+        when="2024-02-29T12:00:00",
+        command="eightfold tune net",
+    )
+    settings = tmp_path / "settings.json"
+    write(settings, "throughput", tuned)
+    result = run("predict", picture_model, "-d", colours, "-o", tmp_path / "out.npz", "--runtime", settings)
+    assert result.exit_code == 0, result.stderr
+    assert "note: the settings were found on Another One with 999 cores" in result.stdout
+    assert "batch 2" in result.stdout
 
 
 def test_a_network_by_name_has_no_answers(run: Any, colours: Path, tmp_path: Path) -> None:

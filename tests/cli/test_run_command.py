@@ -53,6 +53,14 @@ def test_settings_of_a_larger_machine_are_scaled_down(run: Any, tuned_folder: Pa
     ]
 
 
+def test_a_quiet_dry_run_shows_the_commands_alone(run: Any, tuned_folder: Path) -> None:
+    plan = ("run", tuned_folder, "--mode", "throughput", "--dry-run")
+    said, quiet = (run(*plan, *option, "--", "app").stdout.splitlines() for option in ((), ("-q",)))
+    assert said[0].startswith("# ")
+    assert quiet == [line for line in said if not line.startswith("#")]
+    assert len(quiet) == topology().usable
+
+
 def test_the_exit_code_of_the_program(run: Any, tuned_folder: Path) -> None:
     count = min(2, topology().usable)
     if count < 2:

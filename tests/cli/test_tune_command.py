@@ -79,6 +79,12 @@ def test_the_screen_has_the_best_the_default_and_how_to_use_it() -> None:
     assert "at all" not in text
 
 
+def test_settings_that_are_elsewhere_are_used_from_there() -> None:
+    text = printed(tuned(file=Path("other.json")))
+    assert "eightfold run other.json --mode throughput -- python app.py" in text
+    assert "ef.load" not in text
+
+
 def test_the_plot_has_all_that_was_measured() -> None:
     lines = printed(tuned()).splitlines()
     first = next(place for place, line in enumerate(lines) if line.strip().startswith("10 ms |"))
@@ -189,6 +195,8 @@ def test_the_values_of_options(run: Any, float_model: Path) -> None:
         (["--env", "NAME"], "--env takes a variable as NAME=VALUE"),
         (["--precision", "int8"], "give it with --int8"),
         (["--max-latency-ms", "5"], "is for --mode throughput"),
+        (["--html", "nowhere/page.html"], "cannot be written to nowhere/page.html: there is no folder nowhere"),
+        (["--html", str(float_model)], "is a directory"),
     ):
         result = run("tune", float_model, *arguments)
         assert (result.exit_code, result.stdout) == (2, "")

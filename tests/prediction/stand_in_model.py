@@ -1,7 +1,7 @@
 """The worker of a prediction with a model made of NumPy: it starts in a fraction of a second, and dies on demand.
 
 The model's file is JSON: {"kills": {"17": 2}} ends the first two workers that come to a row of the value 17;
-{"seconds": 0.01} is how long each batch takes.
+{"seconds": 0.01} is how long each batch takes; {"error": true} gives it an output of that name.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class NumPyPredictor:
             "total": InputSpec("total", "float32", (None,)),
             "scores": InputSpec("scores", "float32", (None, 9)),
         }
+        if self._wishes.get("error"):
+            self.outputs["error"] = InputSpec("error", "float32", (None,))
         self.versions = {"numpy": np.__version__}
 
     def __enter__(self) -> NumPyPredictor:
@@ -58,7 +60,8 @@ class NumPyPredictor:
         time.sleep(self._wishes.get("seconds", 0.0))
         for value in x[:, 0]:
             self._perhaps_die(str(int(value)))
-        return {"total": x.sum(axis=1), "scores": np.tile(x, 3)}
+        found = {"total": x.sum(axis=1), "scores": np.tile(x, 3), "error": x.max(axis=1)}
+        return {name: found[name] for name in self.outputs}
 
     def _perhaps_die(self, row: str) -> None:
         for life in range(self._wishes.get("kills", {}).get(row, 0)):

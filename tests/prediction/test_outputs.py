@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -91,6 +93,16 @@ def test_a_part_that_is_cut_off_is_named(tmp_path: Path) -> None:
         file["a"]
 
 
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+        write_arrays(tmp_path / "part", {"a": np.zeros(3)})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
         write_part(tmp_path / "gone", Job(Call("/model"), 2, 2, 2, "/l").shards[0], Part({"a": np.zeros(2)}))
@@ -145,6 +157,12 @@ def test_skipped_rows_are_null(tmp_path: Path) -> None:
     assert np.isnan(arrays["v"][[2, 4]]).all()
     assert arrays["n"].tolist() == [4, 5, 0, 7, 0]
     assert made.skipped == (Skipped(2, "bad"), Skipped(4, "worse"))
+
+
+def test_an_output_that_is_called_error_is_kept(tmp_path: Path) -> None:
+    made = table(tmp_path, Part({"error": np.array([0.5, 2.0])}), Part({"error": np.array([7.0])}), rows=3)
+    assert from_npz(made, tmp_path / "t.npz")["error"].tolist() == [0.5, 2, 7]
+    assert [row["error"] for row in from_parquet(made, tmp_path / "t.parquet")] == [0.5, 2, 7]
 
 
 def test_no_row_at_all_could_be_read(tmp_path: Path) -> None:

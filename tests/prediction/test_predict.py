@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import random
 import signal
@@ -18,8 +20,10 @@ import pytest
 
 from eightfold.errors import DataError, EightfoldError, ModelError, OutputError
 from eightfold.prediction import predict as predict_module
+from eightfold.prediction.job import Call, Done, Job
 from eightfold.prediction.journal import Journal
 from eightfold.prediction.local import Workers
+from eightfold.prediction.model_files import digest
 from eightfold.prediction.predict import predict
 from eightfold.running.process import this_eightfold
 from eightfold.running.settings import Runtime
@@ -150,9 +154,11 @@ def test_a_run_that_was_killed_is_resumed_and_leaves_no_process(model: Model, ro
         predict(tmp_path / "model.json", rows, tmp_path / "out.npz", runtime=UNPINNED)
     with pytest.raises(DataError, match=r"another job.*batch size: 4 then, 5 now"):
         predict(tmp_path / "model.json", rows, tmp_path / "out.npz", runtime=UNPINNED, batch_size=5, resume=True)
-    done = predict(tmp_path / "model.json", rows, tmp_path / "out.npz", runtime=UNPINNED, resume=True)
+    (partial / ".torn.tmp").write_text("of a worker that was killed")
+    (tmp_path / "model.json").rename(tmp_path / "moved.json")
+    done = predict(tmp_path / "moved.json", rows, tmp_path / "out.npz", runtime=UNPINNED, resume=True)
     assert 0 < done.computed <= 200 - 5 * 4
-    predict(tmp_path / "model.json", rows, tmp_path / "whole.npz", runtime=UNPINNED)
+    predict(tmp_path / "moved.json", rows, tmp_path / "whole.npz", runtime=UNPINNED)
     assert (tmp_path / "out.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert not partial.exists()
 
@@ -177,6 +183,49 @@ def test_an_output_is_replaced_only_on_demand(model: Model, rows: Path, tmp_path
 def test_two_processes_do_not_write_the_same_output(model: Model, rows: Path, tmp_path: Path) -> None:
     with Journal(tmp_path / "out.npz"), pytest.raises(OutputError, match="another process works on"):
         predict(model(), rows, tmp_path / "out.npz", runtime=UNPINNED)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.EWOULDBLOCK, "another process works on"), (errno.ENOLCK, "partial cannot be locked: No locks available")],
+)
+def test_a_lock_that_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(OutputError, match=said):
+        Journal(tmp_path / "out.npz")
+
+
+def test_a_model_that_was_renamed_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "net" / "variables").mkdir(parents=True)
+    (tmp_path / "net" / "variables" / "data").write_bytes(b"1")
+    before = digest(tmp_path / "net")
+    (tmp_path / "net").rename(tmp_path / "other")
+    assert digest(tmp_path / "other") == before
+    (tmp_path / "other" / "variables").rename(tmp_path / "other" / "assets")
+    assert digest(tmp_path / "other") != before
+
+
+def test_an_output_that_is_called_error(model: Model, rows: Path, tmp_path: Path) -> None:
+    net = model(error=True)
+    predict(net, rows, tmp_path / "out.npz", runtime=UNPINNED)
+    np.testing.assert_array_equal(arrays(tmp_path / "out.npz")["error"], np.load(rows).max(axis=1))
+    with pytest.raises(ModelError, match=r"an output 'error', and the column.*--outputs, or leave out --skip-errors"):
+        predict(net, rows, tmp_path / "no.npz", runtime=UNPINNED, skip_errors=True)
+    predict(net, rows, tmp_path / "total.npz", runtime=UNPINNED, skip_errors=True, outputs=["total"])
+
+
+def test_rows_are_counted_once_each_instance_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first parts of two instances come 10 s apart; from then on 4 rows come each second."""
+    clock = iter([0.0, 10.0, 20.0])
+    monkeypatch.setattr(predict_module.time, "perf_counter", lambda: next(clock))
+    job = Job(Call("/model"), 4, 16, 4, "/listing.json")
+    count = predict_module._Count(job, job.shards, lambda *_: None, lambda: 2)
+    for shard in job.shards:
+        count(Done(shard, 0))
+    assert (count.first, count.since) == (8, 20.0)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "npy"])

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from eightfold.data import Batch, InputSpec
 from eightfold.data.arrays import ArraySource
-from eightfold.errors import DataError, ModelError
+from eightfold.errors import DataError, EightfoldError, ModelError
 from eightfold.prediction.ahead import ahead
 from eightfold.prediction.feeds import Buffers, Feed, feeds
-from eightfold.prediction.job import Call, Job, Shard, call_of, shard_rows
+from eightfold.prediction.job import MAX_ATTEMPTS, Call, Job, Shard, call_of, shard_rows
 from eightfold.prediction.listing import Rows
+from eightfold.prediction.local import _Pending
 from eightfold.prediction.parts import Skipped
 from eightfold.prediction.top import top
+from eightfold.running.process import WorkerDeath
 from eightfold.running.settings import Runtime
 
 SPECS = {"x": InputSpec("x", "float32", (None, 2))}
@@ -133,6 +135,66 @@ class TestAhead:
         assert next(items) == 0
         items.close()  # type: ignore[attr-defined]
         assert threading.active_count() == before
+
+    def test_does_not_wait_for_a_source_that_never_answers(self) -> None:
+        answered = threading.Event()
+
+        def source() -> Iterator[int]:
+            yield 1
+            answered.wait()
+            yield 2
+
+        items = ahead(source())
+        assert next(items) == 1
+        items.close()  # type: ignore[attr-defined]
+        (thread,) = (one for one in threading.enumerate() if one.name == "ahead")
+        assert thread.daemon
+        answered.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+class TestPending:
+    """Which shard a death counts against."""
+
+    death = WorkerDeath("it died")
+
+    def pending(self, count: int) -> _Pending:
+        return _Pending([Shard(number, 4 * number, 4 * number + 4) for number in range(count)], places=1, deaths=0)
+
+    def test_of_two_shards_neither_is_blamed_before_it_is_alone(self) -> None:
+        """Shard 1 kills while it is decoded, behind shard 0, which is never blamed."""
+        pending = self.pending(6)
+        first = pending.take([])
+        assert first is not None
+        second = pending.take([first])
+        assert second is not None
+        for _ in range(MAX_ATTEMPTS):
+            pending.died([first, second], self.death)
+            assert pending.take([]) == first
+            assert pending.take([first]) is None  # alone now
+            assert pending.take([]) == second
+            assert pending.take([second]) is None
+        for _ in range(MAX_ATTEMPTS - 1):
+            pending.died([second], self.death)
+            assert pending.take([]) == second
+        with pytest.raises(EightfoldError, match="3 workers died over rows 4 to 7"):
+            pending.died([second], self.death)
+
+    def test_a_doubtful_shard_is_not_read_ahead(self) -> None:
+        pending = self.pending(6)
+        shards = [pending.take([]) for _ in range(3)]
+        pending.died([one for one in shards[1:] if one], self.death)
+        assert shards[0] is not None
+        assert pending.take([shards[0]]) is None
+        assert pending.take([]) == shards[1]
+
+    def test_the_others_are_read_ahead_again(self) -> None:
+        pending = self.pending(6)
+        pending.died([one for one in (pending.take([]), pending.take([])) if one], self.death)
+        third = [pending.take([]) for _ in range(3)][-1]
+        assert third is not None
+        assert pending.take([third]) == Shard(3, 12, 16)
 
 
 class TestTop:

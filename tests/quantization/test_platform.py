@@ -31,9 +31,10 @@ def test_another_kind_of_cpu(monkeypatch: pytest.MonkeyPatch, machine: str) -> N
     refused(f"for x86-64 CPUs only, and this is {machine}")
 
 
-def test_onednn_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    refused("oneDNN is switched off by TF_ENABLE_ONEDNN_OPTS=0")
+@pytest.mark.parametrize("value", ["0", "false"])
+def test_onednn_switched_off(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", value)
+    refused(f"oneDNN is switched off by TF_ENABLE_ONEDNN_OPTS={value}")
 
 
 class NoKernels:
@@ -71,6 +72,21 @@ def test_a_build_without_kernels(monkeypatch: pytest.MonkeyPatch, runner: type, 
     cpu._probe.cache_clear()
     try:
         refused(match)
+    finally:
+        cpu._probe.cache_clear()
+
+
+def test_a_cpu_on_which_onednn_is_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "Runner", NoKernels)
+    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    cpu._probe.cache_clear()
+    try:
+        refused("on a CPU without VNNI, TensorFlow leaves oneDNN off: set TF_ENABLE_ONEDNN_OPTS=1 before it starts")
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+        with pytest.raises(PlatformError) as error:
+            cpu.require_int8_kernels()
+        assert "without VNNI" not in str(error.value)
     finally:
         cpu._probe.cache_clear()
 

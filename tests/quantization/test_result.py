@@ -157,3 +157,14 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
         written_beside(tmp_path / "file" / "net", overwrite=False),
     ):
         pass
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "kept").touch()
+    with (
+        pytest.raises(OutputError, match="results is a folder; expected the name of a file"),
+        written_beside(tmp_path / "results", overwrite=True) as place,
+    ):
+        place.touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["results", "kept"]

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from eightfold.errors import RecipeError
 from eightfold.running.chosen import Chosen
 from eightfold.running.forms import FORMS, Deployment
 from eightfold.running.forms import deployment as module
+from eightfold.running.forms.deployment import assigned
 from eightfold.running.forms.serving import session_config
 from eightfold.running.settings import Mode, Runtime
 from eightfold.system.topology import Topology, topology
@@ -219,3 +223,46 @@ def test_serving_takes_no_frozen_graph(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"takes SavedModels, and .*net.pb is a frozen graph"):
         FORMS["tf-serving"](deployed(graph, ONE))
     assert "docker run" in FORMS["docker"](deployed(graph, ONE))
+
+
+def several_here(net: Path) -> str:
+    here = topology()
+    if here.usable < 2:
+        pytest.skip("one core")
+    return FORMS["shell"](deployed(net, Runtime(instances=2, cores=1), here))
+
+
+def test_a_copy_that_fails_is_told_by_the_exit_code(net: Path) -> None:
+    text = several_here(net)
+    script = "[ $EIGHTFOLD_INSTANCE = 1 ] || exit 7"
+    done = subprocess.run(["sh", "-uc", f"{text}\nrun_tuned sh -c '{script}'; exit $?"], check=False)
+    assert done.returncode == 7
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_copies_end_with_the_shell_that_started_them(net: Path, tmp_path: Path, number: int) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("a shell cannot hear what was ignored when it started")
+    text = several_here(net)
+    copy = f"echo $$ > {tmp_path}/new$$; mv {tmp_path}/new$$ {tmp_path}/copy$EIGHTFOLD_INSTANCE; exec sleep 600"
+    shell = subprocess.Popen(["sh", "-c", f"{text}\nrun_tuned sh -c '{copy}'"], start_new_session=True)
+    files = [tmp_path / "copy0", tmp_path / "copy1"]
+    until(lambda: all(file.exists() for file in files))
+    os.killpg(shell.pid, number)  # as a terminal does
+    assert shell.wait(60) != 0
+    until(lambda: not any(Path("/proc", file.read_text().strip(), "exe").exists() for file in files))
+
+
+def until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_libraries_that_are_preloaded_already_stay(net: Path) -> None:
+    assignment = assigned("LD_PRELOAD", "/a b/malloc.so")
+    assert in_shell(f'unset LD_PRELOAD; export {assignment}; printf "%s" "$LD_PRELOAD"') == ["/a b/malloc.so"]
+    assert in_shell(f'LD_PRELOAD=/mine.so; {assignment}; printf "%s" "$LD_PRELOAD"') == ["/a b/malloc.so:/mine.so"]
+    for form in ("shell", "tf-serving"):
+        assert f'LD_PRELOAD={LIBRARY}"${{LD_PRELOAD:+:$LD_PRELOAD}}"' in FORMS[form](deployed(net, SEVERAL))

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
-from tuned_models import machine
+from tuned_models import folder, machine
 
-from eightfold.errors import PlatformError
-from eightfold.running.environment import environment
+from eightfold.errors import ModelError, PlatformError
+from eightfold.running.chosen import choose
+from eightfold.running.environment import environment, without_allocators
 from eightfold.running.launch import Copy, launch
 from eightfold.running.settings import Runtime
 from eightfold.system.allocators import installed
@@ -37,6 +39,26 @@ def test_an_allocator_comes_before_what_is_preloaded_already(monkeypatch: pytest
     assert environment(Runtime(allocator="tcmalloc")) == {"LD_PRELOAD": path}
     monkeypatch.setenv("LD_PRELOAD", f"/lib/other.so {path}")
     assert environment(Runtime(allocator="tcmalloc")) == {"LD_PRELOAD": f"{path}:/lib/other.so"}
+
+
+def test_other_libraries_stay_where_the_allocator_is_taken_away() -> None:
+    both = {"LD_PRELOAD": "/lib/libtcmalloc.so.4:/lib/libother.so /lib/libjemalloc.so"}
+    assert without_allocators(both) == {"LD_PRELOAD": "/lib/libother.so"}
+    assert without_allocators({"LD_PRELOAD": "/lib/libjemalloc.so"}) == without_allocators({}) == {"LD_PRELOAD": None}
+
+
+@pytest.mark.parametrize("started", ["latency", "throughput", ""])
+def test_the_mode_of_another_model_counts_where_this_one_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: str
+) -> None:
+    net = folder(tmp_path / "net", latency=Runtime(intra=1))
+    monkeypatch.setenv("EIGHTFOLD_MODE", started)
+    assert choose(net).mode == "latency"
+    folder(net, throughput=Runtime(intra=1))
+    assert choose(net).mode == (started or "latency")
+    monkeypatch.setenv("EIGHTFOLD_MODE", "fast")
+    with pytest.raises(ModelError, match="EIGHTFOLD_MODE is 'fast', expected latency or throughput"):
+        choose(net)
 
 
 def test_an_allocator_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from tuned_models import here, saved_model, tuned
 
 from eightfold.errors import DataError, ModelError, PlatformError
+from eightfold.graph.ir import DType, Ref, Shape
+from eightfold.graph.model import TensorSpec
 from eightfold.running.file import write
-from eightfold.running.loaded import load
+from eightfold.running.loaded import Loaded, load
 from eightfold.running.notices import SettingsWarning
 from eightfold.running.scope import runtime
 from eightfold.running.settings import Runtime
@@ -223,3 +226,16 @@ def test_a_block_around_the_first_use_of_tensorflow(net: Path) -> None:
     assert again == []
     assert after == sorted(os.sched_getaffinity(0))
     assert (variable, mode) == (False, False)
+
+
+def test_an_input_may_have_any_name() -> None:
+    class Twice:
+        signature = SimpleNamespace(
+            inputs={"self": TensorSpec(Ref("x"), DType("float32"), Shape((None,)))}, outputs=["y"]
+        )
+
+        def __call__(self, x: Any) -> list[Any]:
+            return [2 * x]
+
+    model = Loaded(Path("net"), Twice(), None, Runtime(), ())  # type: ignore[arg-type]
+    assert model(self=np.ones(2, np.float32))["y"].tolist() == [2, 2]

@@ -59,6 +59,16 @@ def test_a_copy_that_is_killed() -> None:
     assert said == ["instance 1 was ended by signal 11 (Segmentation fault); the other 2 are ended"]
 
 
+def test_signals_that_are_ignored_stay_so(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        assert together("kill -HUP $PPID $$; echo alive") == (0, [])
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert sorted(capfd.readouterr().out.splitlines()) == ["[0] alive", "[1] alive"]
+
+
 def test_a_program_that_is_not_there() -> None:
     with pytest.raises(EightfoldError, match=r"the program no-such-program cannot be started: No such file"):
         run_together(Launch(("no-such-program",), (Copy(None, {}),)), print)

@@ -121,14 +121,20 @@ def test_a_log_is_read_again(tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize(
-    "text", ["", "no json\n", '{"kind": "search"}\n', '{"format": 1, "model": "m1"}\n{}\n', "[]\n"]
-)
+@pytest.mark.parametrize("text", ["no json\n", '{"kind": "search"}\n', '{"format": 1, "model": "m1"}\n{}\n', "[]\n"])
 def test_a_damaged_log_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "log.jsonl"
     file.write_text(text)
     with pytest.raises(DataError, match="log.jsonl is no log of a search, or is damaged"):
         TrialLog(file, ABOUT, resume=True)
+
+
+@pytest.mark.parametrize("text", ["", '{"kind": "sea'])
+def test_a_log_that_was_killed_at_its_first_line_begins_anew(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "log.jsonl"
+    file.write_text(text)
+    TrialLog(file, ABOUT, resume=True).add(TRIAL)
+    assert TrialLog(file, ABOUT, resume=True).trial("k") == TRIAL
 
 
 def test_logs_of_others_are_refused(tmp_path: Path) -> None:

@@ -197,6 +197,13 @@ def test_the_users_own_folder_comes_first(tree: Tree, monkeypatch: pytest.Monkey
     assert installed()["tcmalloc"] == tree.root / "mine/libtcmalloc_minimal.so"
 
 
+def test_what_ld_preload_cannot_hold_is_passed_over(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.write({"a folder/libjemalloc.so.1": "", "mine/libjemalloc.so.2": ""})
+    monkeypatch.chdir(tree.root)
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tree.root}/a folder:mine:{tree.root}/mine")
+    assert installed()["jemalloc"] == tree.root / "mine/libjemalloc.so.2"
+
+
 def test_a_system_without_ldconfig(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     assert allocators._cache() == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from simulated import cores
 
@@ -9,6 +11,7 @@ from eightfold.running.pinning import cpus_of
 from eightfold.running.settings import Mode
 from eightfold.system.topology import Core, Topology
 from eightfold.tuning.candidate import Candidate
+from eightfold.tuning.request import _is_channels_first
 from eightfold.tuning.space import CALLER_THREAD, Space, space_of
 
 MACHINES = {
@@ -18,6 +21,7 @@ MACHINES = {
     "hyperthreads": cores(4, threads=2),
     "two sockets": Topology(tuple(Core((i,), i // 28, i // 28) for i in range(56))),
     "a quota": Topology(cores(16).cores, quota=3.5),
+    "more nodes than cores": Topology(tuple(Core((i,), i // 2, i // 2) for i in range(8)), quota=2.0),
 }
 
 
@@ -34,7 +38,7 @@ def changed(one: Candidate, other: Candidate) -> set[str]:
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
 @pytest.mark.parametrize("mode", ["latency", "throughput"])
 def test_every_candidate_fits_the_machine(mode: Mode, machine: Topology) -> None:
-    every = space_of(mode, machine, allocators=("system", "tcmalloc"), float_graph=True).everything()
+    every = space_of(mode, machine, allocators=("system", "tcmalloc"), channels_first=True).everything()
     assert len(set(every)) == len(every)
     for one in every:
         assert len(cpus_of(one.runtime, machine)) == one.runtime.instances
@@ -57,7 +61,7 @@ def test_one_thread_wakes_nobody() -> None:
 
 
 def test_a_switch_changes_one_setting() -> None:
-    space = space_of("throughput", cores(4, threads=2), allocators=("system", "jemalloc"), float_graph=True)
+    space = space_of("throughput", cores(4, threads=2), allocators=("system", "jemalloc"), channels_first=True)
     for axis in space.switches:
         same, *others = axis(space.start)
         assert same == space.start
@@ -69,14 +73,14 @@ def test_only_what_is_there_is_tried() -> None:
     assert {one.runtime.allocator for one in every} == {"system"}
     assert {one.runtime.layout for one in every} == {None}
     assert {one.runtime.batch_size for one in every} == {1}
-    more = space_of("latency", cores(2), env={"ONEDNN_MAX_CPU_ISA": "AVX2"}, batch_sizes=[4], float_graph=True)
+    more = space_of("latency", cores(2), env={"ONEDNN_MAX_CPU_ISA": "AVX2"}, batch_sizes=[4], channels_first=True)
     assert {one.runtime.env.get("ONEDNN_MAX_CPU_ISA") for one in more.everything()} == {None, "AVX2"}
-    assert {one.runtime.layout for one in more.everything()} == {None, "NCHW"}
+    assert {one.runtime.layout for one in more.everything()} == {None, "NHWC"}
     assert {one.runtime.batch_size for one in more.everything()} == {4}
 
 
 def test_forms_of_the_model() -> None:
-    space = space_of("latency", cores(2), variants=("fp32", "bf16", "int8"), float_graph=True)
+    space = space_of("latency", cores(2), variants=("fp32", "bf16", "int8"), channels_first=True)
     every = space.everything()
     assert {(one.variant, one.runtime.precision) for one in every} == {
         ("fp32", "as is"),
@@ -86,3 +90,18 @@ def test_forms_of_the_model() -> None:
     assert space.start.variant == "int8"
     assert space.default.variant == "fp32"
     assert {one.variant for one in every if one.runtime.layout} == {"fp32", "bf16"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\n\x0bdata_format\x12\x06\x12\x04NCHW", True),
+        (b"\n\x0bdata_format\x12\x06\x12\x04NHWC", False),
+        (b"\n\x0bdata_format\x12\x06string\x1a\x06\x12\x04NHWC:\x0c\n\n\x12\x04NHWC\x12\x04NCHW", False),  # may have it
+        (b'key: "data_format"\n value {\n  s: "NCHW"\n }', True),
+        (b"\n\x0bdata_format\x12\x06\x12\x04NCHW QuantizeV2", False),
+    ],
+)
+def test_graphs_whose_layout_can_be_changed(tmp_path: Path, content: bytes, said: bool) -> None:
+    (tmp_path / "net.pb").write_bytes(content)
+    assert _is_channels_first(tmp_path / "net.pb") == said

@@ -13,6 +13,7 @@ from eightfold.errors import DataError, EightfoldError, ModelError, OutputError,
 from eightfold.running.file import read
 from eightfold.tuning import request
 from eightfold.tuning import tune as module
+from eightfold.tuning.request import versions
 from eightfold.tuning.trials import Logged
 from eightfold.tuning.tune import tune
 
@@ -84,7 +85,9 @@ def test_a_search_goes_on_from_its_log(model: Make, stand_in: Path, monkeypatch:
     assert (again.settings, again.ended, len(again.trials)) == (whole.settings, whole.ended, len(whole.trials))
     assert log.read_text().splitlines()[: len(written)] == written
     before = stand_in.read_text()
-    assert tune(net, resume=True).settings == whole.settings
+    from_the_log = tune(net, resume=True)
+    assert from_the_log.settings == whole.settings
+    assert from_the_log.versions == versions()
     assert stand_in.read_text() == before  # nothing was started
 
 
@@ -94,6 +97,23 @@ def test_a_log_of_another_search_is_refused(model: Make) -> None:
     (net / "saved_model.pb").write_text(json.dumps({"ms": {"intra 1": 7.0}}))
     with pytest.raises(DataError, match="is the log of another model"):
         tune(net, resume=True)
+
+
+def test_a_log_of_another_tensorflow_is_refused(model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = model()
+    tune(net)
+    monkeypatch.setattr(request, "version", lambda name: "3.0")
+    with pytest.raises(DataError, match="is the log of another model"):
+        tune(net, resume=True)
+
+
+def test_damaged_settings_are_refused_at_once(model: Make, stand_in: Path) -> None:
+    net = model()
+    (net / "assets.extra").mkdir()
+    (net / "assets.extra/runtime.json").write_text("{")
+    with pytest.raises(ModelError, match=r"runtime\.json is damaged"):
+        tune(net)
+    assert not stand_in.exists()
 
 
 def test_a_damaged_log_is_refused(model: Make) -> None:

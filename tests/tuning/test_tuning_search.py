@@ -160,6 +160,27 @@ def test_what_fails_is_left_out() -> None:
     assert not set(found.failures) & set(found.standing.samples)
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+def test_leaders_that_fail_in_the_race_of_switches(lost: int) -> None:
+    """A process that dies late takes its candidate out, whatever it had reached."""
+    broken: set[Candidate] = set()
+    seen: set[Candidate] = set()
+
+    class Late(Machine):
+        def __call__(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Outcome]]:
+            order = candidates if candidates and candidates[0] in seen else candidates[::-1]  # there and back
+            if not broken and any(one.runtime.allocator == "jemalloc" for one in candidates):
+                broken.update([one for one in order if one in seen][:lost])  # the leaders: the others are new
+            for one, outcome in super().__call__(candidates):
+                seen.add(one)
+                yield one, Failure("it died") if one in broken else outcome
+
+    found = searched(space("throughput", 4), Aim("throughput"), Late(7, 4, outliers=0))
+    assert len(broken) == lost
+    assert set(found.failures) == broken
+    assert best_of(found) not in broken
+
+
 def test_where_nothing_runs_there_is_no_best() -> None:
     class Dead(Machine):
         def __call__(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Outcome]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from eightfold.bench.process import Subject
 from eightfold.errors import ModelError
-from eightfold.running.environment import PRELOAD
+from eightfold.running.environment import without_allocators
 from eightfold.running.process import this_eightfold
 from eightfold.running.settings import Runtime
 
@@ -26,7 +26,6 @@ NAME = "default environment"
 _TUNING = re.compile(r"TF_(?!CPP_)|ONEDNN_|DNNL_|MKL_|OMP_|KMP_|GOMP_")
 """How the names of variables begin that change how TensorFlow computes."""
 
-_ALLOCATOR = re.compile(r"malloc")
 _QUANTIZED = re.compile(rb"_?(?:Fused)?Quantized(?:Depthwise)?(?:Conv2D|MatMul)")
 """How 8-bit products are called; names of ops stand in a SavedModel and in a frozen graph as they are."""
 
@@ -75,7 +74,4 @@ def _finds(pattern: re.Pattern[bytes], file: Path) -> bool:
 def _untuned(environment: Mapping[str, str]) -> dict[str, str | None]:
     """The changes to an environment that take away what tunes TensorFlow."""
     taken: dict[str, str | None] = {name: None for name in environment if _TUNING.match(name)}
-    preloaded = environment.get(PRELOAD, "").replace(":", " ").split()
-    if kept := [path for path in preloaded if not _ALLOCATOR.search(Path(path).name)]:
-        return {**taken, PRELOAD: ":".join(kept)}
-    return {**taken, PRELOAD: None}
+    return {**taken, **without_allocators(environment)}

@@ -26,7 +26,7 @@ class Journal:
         path: of the file; `None` writes nothing.
         about: the heading; its `model`, a digest of all that the entries depend on, must be that of a file that is
             continued, `origin` is how people call it.
-        resume: whether to go on with what is in the file; else it starts anew.
+        resume: whether to go on with what is in the file; else, or where not even the heading is whole, it starts anew.
 
     Attributes:
         entries: what was in the file.
@@ -39,7 +39,7 @@ class Journal:
         self._path = path
         self._heading: Mapping[str, Any] | None = {"kind": "search", "format": _FORMAT, **about}
         self.entries: list[dict[str, Any]] = []
-        if path is not None and resume and path.is_file():
+        if path is not None and resume and path.is_file() and _has_whole_line(path):
             self.entries = _continued(path, about["model"])
             self._heading = None  # the file has it
 
@@ -60,6 +60,10 @@ class Journal:
                 file.writelines(json.dumps(_finite(line), allow_nan=False) + "\n" for line in lines)
         except OSError as error:
             raise OutputError(f"the trials cannot be written to {self._path}: {error.strerror}") from error
+
+
+def _has_whole_line(path: Path) -> bool:
+    return b"\n" in path.read_bytes()
 
 
 def _continued(path: Path, model: str) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +70,19 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Models measured in turns in one run; ratios are to the first."""
+    """Models measured in turns in one run; ratios are to the first.
+
+    Attributes:
+        variables: those of `eightfold.system.variables` that were set in the environment. Settings of a model go
+            before them, and an allocator in LD_PRELOAD does not reach the workers.
+    """
 
     measurements: tuple[Measurement, ...]
     settings: Settings
     machine: Machine
     command: str
     when: str
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Measurement:
         """The measurement of that name; a KeyError where there is none."""
@@ -97,6 +103,7 @@ class Comparison:
             "machine": asdict(self.machine),
             "command": self.command,
             "when": self.when,
+            "variables": dict(self.variables),
         }
 
     def document(self) -> dict[str, Any]:

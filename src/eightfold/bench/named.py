@@ -20,11 +20,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from eightfold.bench.cache import cache, locked
 from eightfold.errors import ModelError, PlatformError
 from eightfold.quantization.placement import written_beside
 from eightfold.running.process import this_eightfold
 
-__all__ = ["Architecture", "architectures", "build", "cache", "located", "main", "named", "saved", "unknown"]
+__all__ = ["Architecture", "architectures", "build", "located", "main", "named", "saved", "unknown"]
 
 SEED = 0
 
@@ -128,26 +129,19 @@ def saved(architecture: Architecture, folder: Path | None = None) -> Path:
 
     Args:
         architecture: which network.
-        folder: where networks are kept, by default `cache()`. Each version of Keras and TensorFlow has its own.
+        folder: where networks are kept, by default this user's cache. Each version of Keras and TensorFlow has its own.
 
     Raises:
         ModelError: Keras could not make the network.
         OutputError: the folder cannot be written to.
     """
-    target = (folder or cache()) / _versions() / architecture.name
+    target = (folder or cache("models")) / _versions() / architecture.name
     if not target.exists():
-        with written_beside(target, overwrite=True) as place:  # another process may write the same
-            _write_elsewhere(architecture, place)
+        with locked(target):
+            if not target.exists():  # another process may have made it meanwhile
+                with written_beside(target, overwrite=True) as place:
+                    _write_elsewhere(architecture, place)
     return target
-
-
-def cache() -> Path:
-    """The folder in which networks are kept: `eightfold/models` in XDG_CACHE_HOME, by default in `~/.cache`.
-
-    Reference: XDG Base Directory Specification 0.8; a relative path there does not count.
-    """
-    told = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (told if told.is_absolute() else Path.home() / ".cache") / "eightfold" / "models"
 
 
 def build(architecture: Architecture, **options: Any) -> Any:

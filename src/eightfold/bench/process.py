@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eightfold.errors import ModelError
-from eightfold.running.environment import environment
+from eightfold.running.environment import environment, without_allocators
 from eightfold.running.process import Process, this_eightfold
 from eightfold.running.settings import Runtime
 
@@ -50,7 +51,8 @@ class Worker(Process):
     """
 
     def __init__(self, subject: Subject, cpus: Sequence[int] | None = None) -> None:
-        env = {**subject.env, **environment(subject.runtime)}
+        # The allocator is that of the settings, whatever the shell preloads.
+        env = {**without_allocators(os.environ), **subject.env, **environment(subject.runtime)}
         super().__init__(f"the worker of {subject.name}", subject.command, env, cpus)
         self.subject = subject
 

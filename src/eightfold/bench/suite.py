@@ -8,6 +8,7 @@ JIT caches. A model that runs in several instances has all of them run at the sa
 from __future__ import annotations
 
 import itertools
+import os
 import shlex
 import sys
 import tempfile
@@ -18,15 +19,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from eightfold.bench.arrays import write_arrays
 from eightfold.bench.instances import Instances, Turn
 from eightfold.bench.machine import this_machine
 from eightfold.bench.measurement import Comparison, measured
 from eightfold.bench.process import TENSORFLOW_WORKER, Subject
 from eightfold.errors import DataError, ModelError
 from eightfold.running.settings import Mode, Runtime
+from eightfold.system.variables import VARIABLES
 
 __all__ = ["Feeds", "Progress", "Settings", "compare"]
 
@@ -99,10 +101,12 @@ def compare(
     """
     how = settings or Settings()
     subjects = _subjects(models, runtime or Runtime())
+    machine = this_machine()  # before the run, which is the load afterwards
     versions, turns, peaks = _run(subjects, how, feeds, progress or _silent)
     measurements = measured(subjects, versions, turns, peaks, how.mode)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Comparison(measurements, how, this_machine(), command or shlex.join(sys.argv), when)
+    variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return Comparison(measurements, how, machine, command or _own_command(), when, variables)
 
 
 def _run(
@@ -126,6 +130,10 @@ def _run(
         peaks = [instances.peak_mb for instances in running]
     report("done", steps, steps)
     return versions, turns, peaks
+
+
+def _own_command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])  # where programs lie says nothing elsewhere
 
 
 def _silent(what: str, done: int, steps: int) -> None:
@@ -165,5 +173,5 @@ def _stored(feeds: Feeds | None) -> Iterator[str | None]:
             raise DataError(f"the array for input {name!r} is empty: its shape is {array.shape}")
     with tempfile.TemporaryDirectory(prefix="eightfold-") as folder:
         path = Path(folder, "feeds.npz")
-        np.savez(path, **dict(feeds))  # type: ignore[arg-type]
+        write_arrays(path, feeds)
         yield str(path)

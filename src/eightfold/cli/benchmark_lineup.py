@@ -16,7 +16,7 @@ from eightfold.cli.benchmark_data import feeds, inputs_of
 from eightfold.cli.benchmark_settings import Wanted
 from eightfold.cli.screen import Tell
 from eightfold.errors import RecipeError
-from eightfold.running.settings import Mode
+from eightfold.running.settings import Mode, Runtime
 from eightfold.system.topology import topology
 
 if TYPE_CHECKING:
@@ -105,13 +105,12 @@ class Lineup:
         if self.training and self.against.peers:
             raise RecipeError("--peers and --train do not go together: the other runtimes do not train")
         tell("locate", 0, None)
-        own = [self._subject(model) for model in self.models]
+        own = [self._subject(model, self.wanted.runtime(model, self.mode)) for model in self.models]
         given = self._feeds(own)
         first = [self._baseline(own)] if self.against.baseline else []
         return [*first, *own, *self._peers([*first, *own], given, tell)], given
 
-    def _subject(self, model: str) -> Subject:
-        runtime = self.wanted.runtime(model, self.mode)
+    def _subject(self, model: str, runtime: Runtime) -> Subject:
         if self.training:
             return trained(model, runtime)
         return Subject(model, located(model), runtime=runtime)
@@ -119,7 +118,7 @@ class Lineup:
     def _baseline(self, own: Sequence[Subject]) -> Subject:
         size = self.against.batch_size or own[0].runtime.batch_size
         if self.against.model is not None:
-            return default_environment(self._subject(self.against.model), size)
+            return default_environment(self._subject(self.against.model, Runtime(batch_size=size)), size)
         return default_environment(float_model(own), size)
 
     def _peers(self, others: Sequence[Subject], given: Mapping[str, Array] | None, tell: Tell) -> list[Subject]:

@@ -289,5 +289,12 @@ Peers = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE.json", help="Write the JSON document here too.", show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        dir_okay=False,
+        metavar="FILE.json",
+        help="Write the JSON document here too.",
+        show_default=False,
+    ),
 ]

@@ -42,7 +42,9 @@ def explain(  # noqa: PLR0913  (one argument for each option)
         str | None,
         typer.Option(metavar="NAME", help="Show the block of this node: its float and 8-bit graphs."),
     ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as one HTML page.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(dir_okay=False, metavar="FILE", help="Write everything as one HTML page.")
+    ] = None,
     view: Annotated[
         bool, typer.Option("--view", help="Open the graph in Netron (pip install 'eightfold\\[view]').")
     ] = False,

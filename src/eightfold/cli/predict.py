@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ from eightfold.errors import ModelError, RecipeError
 
 if TYPE_CHECKING:
     from eightfold.prediction.predict import Predictions
-    from eightfold.running.settings import Runtime
+    from eightfold.prediction.settings import Settled
 
 __all__ = ["predict"]
 
@@ -31,7 +31,12 @@ SHOWN = 5
 Output = Annotated[
     Path,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="What to write: a .parquet or an .npz file.", show_default=False
+        "--output",
+        "-o",
+        dir_okay=False,
+        metavar="FILE",
+        help="What to write: a .parquet or an .npz file.",
+        show_default=False,
     ),
 ]
 Top = Annotated[
@@ -144,7 +149,7 @@ def predict(  # noqa: PLR0913  (one argument for each option)
     screen = Screen(json, quiet)
     with screen.work() as tell:
         _check_trained(model)
-        count, settings = _count(instances), _settings(runtime, mode)
+        count, named = _count(instances), _settings(runtime, mode)
         if not Path(data).is_dir() and Path(data).suffix not in (".npz", ".npy"):
             import_tensorflow()  # quietly: reading records needs it
         from eightfold.prediction.predict import predict as run
@@ -161,13 +166,15 @@ def predict(  # noqa: PLR0913  (one argument for each option)
             batch_size=batch_size,
             instances=count,
             mode=None if mode is None else ("latency" if mode == "latency" else "throughput"),
-            runtime=settings,
+            runtime=None if named is None else named.runtime,
             cluster=cluster,
             skip_errors=skip_errors,
             resume=resume,
             overwrite=overwrite,
             progress=tell,
         )
+    if named is not None:
+        done = replace(done, notes=(*named.notes, *done.notes))
     screen.show(_document(done), *_lines(done))
 
 
@@ -195,7 +202,7 @@ def _count(instances: str) -> int | None:
     return int(instances)
 
 
-def _settings(file: Path | None, mode: str | None) -> Runtime | None:
+def _settings(file: Path | None, mode: str | None) -> Settled | None:
     """The settings in a file that is named; None leaves the choice to what was found for the model."""
     if mode not in (None, *MODES):
         raise RecipeError(f"--mode is {mode!r}; expected one of {', '.join(MODES)}")
@@ -203,7 +210,7 @@ def _settings(file: Path | None, mode: str | None) -> Runtime | None:
         return None
     from eightfold.prediction.settings import settled
 
-    return settled(file, mode="latency" if mode == "latency" else "throughput").runtime
+    return settled(file, mode="latency" if mode == "latency" else "throughput")
 
 
 def _document(done: Predictions) -> dict[str, Any]:
@@ -219,10 +226,8 @@ def _lines(done: Predictions) -> Iterator[Text]:
         f"{done.output}: {done.rows} rows{before}: " + ", ".join(f"{n} {kind}" for n, kind in done.columns.items())
     )
     if done.computed:
-        yield Text(
-            f"{done.rows_per_second:.1f} rows/s over {done.seconds.compute:.1f} s; {done.seconds.whole:.1f} s in all; "
-            f"{done.instances} instances, batch {done.batch_size}"
-        )
+        rate = f"{done.rows_per_second:.1f} rows/s over {done.seconds.compute:.1f} s; " if done.rows_per_second else ""
+        yield Text(f"{rate}{done.seconds.whole:.1f} s in all; {done.instances} instances, batch {done.batch_size}")
     if done.deaths:
         yield Text(f"workers that died and were replaced: {done.deaths}; no row was lost")
     if done.skipped:

@@ -68,7 +68,7 @@ def run(
     chosen = choose(model, mode)
     planned = launch(program, chosen.settings, chosen.mode, chosen.topology, instances=instances)
     if dry_run:
-        _show(Screen(json, quiet), chosen, planned)
+        _show(chosen, planned, json=json, quiet=quiet)
         return
     if shutil.which(program[0]) is None:
         raise EightfoldError(f"there is no program {program[0]}; expected one along PATH, or a path to one")
@@ -81,7 +81,7 @@ def run(
     become(planned.program, only.cpus, {**os.environ, **only.env})
 
 
-def _show(screen: Screen, chosen: Chosen, planned: Launch) -> None:
+def _show(chosen: Chosen, planned: Launch, *, json: bool, quiet: bool) -> None:
     commands = [copy.command(planned.program) for copy in planned.copies]
     notes = [*chosen.notes, *planned.notes]
     document: dict[str, Any] = {
@@ -94,7 +94,8 @@ def _show(screen: Screen, chosen: Chosen, planned: Launch) -> None:
             for copy, command in zip(planned.copies, commands, strict=True)
         ],
     }
-    screen.show(document, *(Text(f"# {note}") for note in notes), *map(Text, commands))
+    comments = () if quiet else (f"# {note}" for note in notes)
+    Screen(json).show(document, *map(Text, comments), *map(Text, commands))
 
 
 def _say(text: str) -> None:

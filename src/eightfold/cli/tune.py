@@ -12,7 +12,7 @@ from eightfold.cli.failures import reported
 from eightfold.cli.options import Json, Preprocess, Quiet
 from eightfold.cli.quiet import import_tensorflow
 from eightfold.cli.screen import Screen
-from eightfold.errors import RecipeError
+from eightfold.errors import OutputError, RecipeError
 
 __all__ = ["tune"]
 
@@ -74,11 +74,17 @@ Data = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE.json", help="Where to write the settings.", show_default="with the model"
+        "--output",
+        "-o",
+        dir_okay=False,
+        metavar="FILE.json",
+        help="Where to write the settings.",
+        show_default="with the model",
     ),
 ]
 Html = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write a page with the plot of throughput against latency.")
+    Path | None,
+    typer.Option(dir_okay=False, metavar="FILE", help="Write a page with the plot of throughput against latency."),
 ]
 
 
@@ -127,6 +133,8 @@ def tune(  # noqa: PLR0913  (one argument for each option)
     """
     sizes = [_whole(text) for text in _listed(batch_sizes)]
     variables = dict(_variable(text) for text in env or ())
+    if html is not None:
+        _check_page(html)
     screen = Screen(json, quiet)
     with screen.work() as tell:
         if data is not None:
@@ -159,6 +167,16 @@ def tune(  # noqa: PLR0913  (one argument for each option)
     from eightfold.cli.tuning_summary import tuning_page
 
     screen.show(result.to_json(), *tuning_page(result))
+
+
+def _check_page(file: Path) -> None:
+    """Says at once what writing the page would only say after minutes of work.
+
+    Raises:
+        OutputError: its folder is not there.
+    """
+    if not file.absolute().parent.is_dir():
+        raise OutputError(f"the page cannot be written to {file}: there is no folder {file.parent}")
 
 
 def _listed(text: str | None) -> list[str]:

@@ -134,17 +134,18 @@ def _notes(result: Tuning) -> Iterator[str]:
 
 
 def _uses(result: Tuning) -> Iterator[str]:
-    model = str(result.file) if result.file and result.file.suffix == ".json" and _elsewhere(result) else result.model
-    place = shlex.quote(str(model))
+    elsewhere = _elsewhere(result)
+    place = shlex.quote(str(result.file if elsewhere else result.model))
     if result.file:
         yield f"# the settings are in {result.file}"
     yield f"eightfold run {place} --mode {result.mode} -- python app.py"
     yield f"eightfold env {place} --mode {result.mode}"
-    yield f'run = ef.load("{result.model}", mode="{result.mode}")   # in Python'
+    if not elsewhere:  # `ef.load` reads what is with the model
+        yield f'run = ef.load("{result.model}", mode="{result.mode}")   # in Python'
 
 
 def _elsewhere(result: Tuning) -> bool:
     """Whether the settings were not written to the model's own file."""
     from eightfold.running.file import place
 
-    return result.file != place(result.model)
+    return result.file is not None and result.file != place(result.model)

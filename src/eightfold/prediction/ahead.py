@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 AHEAD = 2
 """Items that wait: one is enough to overlap, a second evens out batches that take longer to read."""
+PATIENCE = 0.2
+"""Seconds that a caller who stops waits for the thread."""
 
 
 class _End:
@@ -26,7 +28,8 @@ def ahead(items: Iterable[T], count: int = AHEAD) -> Iterator[T]:
     """The same items, produced by a thread while the ones before are used.
 
     An exception of the producer is raised here, after the items before it. When the caller stops early, the thread
-    ends after the item that it is about to produce.
+    ends after the item that it is about to produce; where that takes long (a server that does not answer), it is left
+    behind, and does not keep the process alive.
     """
     waiting: queue.Queue[T | _End] = queue.Queue(count)
     stopped = threading.Event()
@@ -51,9 +54,8 @@ def ahead(items: Iterable[T], count: int = AHEAD) -> Iterator[T]:
             raise item.error
     finally:
         stopped.set()
-        while thread.is_alive():
-            _empty(waiting)
-            thread.join(0.01)
+        _empty(waiting)  # a `put` that waits for room goes on, and none after it has to wait
+        thread.join(PATIENCE)
 
 
 def _empty(waiting: queue.Queue[T]) -> None:

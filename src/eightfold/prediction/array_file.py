@@ -20,7 +20,10 @@ import numpy as np
 from eightfold.errors import DataError, OutputError
 from eightfold.graph.ir import Array
 
-__all__ = ["ArrayFile", "write_arrays"]
+__all__ = ["UNFINISHED", "ArrayFile", "write_arrays"]
+
+UNFINISHED = ".tmp"
+"""How the name of a file ends until it is whole; it begins with a dot."""
 
 _LENGTH = struct.Struct("<Q")
 _TEXT, _ENDS = "text", "ends"
@@ -45,12 +48,16 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], about: Any = None) -> 
         table[name] = _packed(array, blocks) if array.dtype == object else _plain(array, blocks)
     header = json.dumps({"about": about, "arrays": table}).encode()
     try:
-        number, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-        with open(number, "wb") as file:
-            file.writelines([_LENGTH.pack(len(header)), header, *blocks])
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        number, temporary = tempfile.mkstemp(prefix=".", suffix=UNFINISHED, dir=path.parent)
+        try:
+            with open(number, "wb") as file:
+                file.writelines([_LENGTH.pack(len(header)), header, *blocks])
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:  # on a full disk, what is left would take the room of other parts
+            Path(temporary).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 

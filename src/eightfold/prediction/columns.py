@@ -74,6 +74,10 @@ class Table:
     def rows(self) -> int:
         return self.job.rows
 
+    def says_why(self, column: Column) -> bool:
+        """Whether a column says why rows were skipped: a model may have an output of that name."""
+        return self.job.skip_errors and column.name == ERROR
+
     def blocks(self, columns: Sequence[Column] | None = None) -> Iterator[tuple[dict[str, Array], Array]]:
         """Shard by shard: the columns by name, and which rows were skipped. Skipped rows are NaN, 0 or empty.
 
@@ -88,7 +92,7 @@ class Table:
             empty[places] = True
             found: dict[str, Array] = {}
             for column in wanted:
-                if column.name == ERROR:
+                if self.says_why(column):
                     values = np.full(shard.rows, b"", object)
                     values[places] = _reasons(skipped)
                 else:

@@ -1,9 +1,12 @@
 """The folder OUT.partial beside the output: what was begun, and which of its parts are there.
 
-lock            held while a process works on it
-job.json        {"format": 1, "about": what decides the answers, "job": ...}; written when all of it is known
-listing.json    which rows there are
-part-000017.npz the answers of a shard
+lock         held while a process works on it
+about.json   {"format": 1, "about": what decides the answers, by names for people}
+job.json     what the workers are told; it is written last: where it is, something was begun
+listing.json which rows there are
+rows/        data that workers cannot read by themselves
+model/       a model that was in memory
+part-000017  the answers of a shard, see `array_file`
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from eightfold.errors import DataError, OutputError
+from eightfold.prediction.array_file import UNFINISHED
 from eightfold.prediction.job import Job, Shard
 from eightfold.prediction.parts import has_part
 
@@ -30,7 +34,7 @@ class Journal:
     """The unfinished output. Use it as a context manager: it is locked for as long as the block lasts.
 
     Raises:
-        OutputError: the folder cannot be written to, or another process works on it.
+        OutputError: the folder cannot be written to or locked, or another process works on it.
     """
 
     def __init__(self, output: Path) -> None:
@@ -43,9 +47,12 @@ class Journal:
             raise OutputError(f"cannot write to {self.folder}: {error.strerror}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self._lock.close()
             raise OutputError(f"another process works on {output}: it holds {self.folder}/lock") from error
+        except OSError as error:  # some network file systems know no locks
+            self._lock.close()
+            raise OutputError(f"{self.folder} cannot be locked: {error.strerror}") from error
 
     def __enter__(self) -> Journal:
         return self
@@ -107,6 +114,11 @@ class Journal:
         for path in self.folder.iterdir():
             if path.name != "lock":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def tidy(self) -> None:
+        """Removes what workers that were killed had not written to its end."""
+        for path in self.folder.glob(f".*{UNFINISHED}"):
+            path.unlink(missing_ok=True)
 
     def _read(self, name: str) -> dict[str, Any]:
         try:

@@ -154,7 +154,7 @@ class Workers:
         worker.described()
         worker.ask("job", file=str(job), folder=str(folder))
         while True:
-            while len(given) < 2 and (shard := pending.take(ahead=bool(given))) is not None:
+            while len(given) < 2 and (shard := pending.take(given)) is not None:
                 worker.send("shard", number=shard.number, start=shard.start, stop=shard.stop)
                 given.append(shard)
             if not given:
@@ -197,6 +197,7 @@ class _Pending:
     stopped: bool = False
     _left: deque[Shard] = field(default_factory=deque)
     _attempts: Counter[int] = field(default_factory=Counter)
+    _doubtful: set[int] = field(default_factory=set)
     _starts: int = 0
     _events: SimpleQueue[Done | BaseException | None] = field(default_factory=SimpleQueue)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -204,10 +205,17 @@ class _Pending:
     def __post_init__(self) -> None:
         self._left = deque(self.shards)
 
-    def take(self, *, ahead: bool) -> Shard | None:
-        """The next shard; none to read ahead where the others would be left without work."""
+    def take(self, given: Sequence[Shard]) -> Shard | None:
+        """The next shard for a worker.
+
+        Args:
+            given: what it has already. None is read ahead of them where the others would be left without work, or
+                where a worker has died that had one of both together with another shard.
+        """
         with self._lock:
-            if self.stopped or len(self._left) <= (self.places if ahead else 0):
+            if self.stopped or len(self._left) <= (self.places if given else 0):
+                return None
+            if given and not self._doubtful.isdisjoint((given[0].number, self._left[0].number)):
                 return None
             return self._left.popleft()
 
@@ -217,16 +225,22 @@ class _Pending:
         self._events.put(done)
 
     def died(self, given: Sequence[Shard], death: WorkerDeath) -> None:
-        """A worker has died: it was at the first of the shards that it had been given; all go back.
+        """A worker has died: the shards that it had been given go back.
+
+        It may have died over any of them: the first is computed while the next one is decoded. So where there were
+        several, each is given by itself from now on, and only then does a death count against a shard.
 
         Raises:
-            EightfoldError: too often, over that shard or before any.
+            EightfoldError: too often, over one shard or before any.
         """
         if self.stopped:
             return
         with self._lock:
             self.deaths += 1
             self._left.extendleft(reversed(given))
+            if len(given) > 1:
+                self._doubtful.update(shard.number for shard in given)
+                return
             if given:
                 self._attempts[given[0].number] += 1
                 if self._attempts[given[0].number] >= MAX_ATTEMPTS:

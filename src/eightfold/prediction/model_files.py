@@ -35,10 +35,10 @@ def as_file(model: Any, folder: Path) -> Path:
 
 
 def digest(model: Path) -> str:
-    """Of the content of all files of a model, wherever they lie."""
+    """Of the content of all files of a model, wherever it lies and whatever it is called."""
     found = hashlib.blake2b(digest_size=16)
     for file in _files(model):
-        found.update(f"{file.relative_to(model.parent)}\n".encode() if file.is_relative_to(model) else b"\n")
+        found.update(f"{file.relative_to(model)}\n".encode() if model.is_dir() else b"\n")
         with file.open("rb") as stream:
             while chunk := stream.read(CHUNK):
                 found.update(chunk)

@@ -10,7 +10,7 @@ import numpy as np
 
 from eightfold.errors import MissingExtraError, ModelError
 from eightfold.graph.ir import Array
-from eightfold.prediction.columns import ERROR, Column, Table
+from eightfold.prediction.columns import Column, Table
 
 __all__ = ["arrow", "write_parquet"]
 
@@ -65,9 +65,14 @@ def _groups(pa: Any, table: Table, schema: Any) -> Iterator[Any]:
 
 
 def _group(pa: Any, table: Table, blocks: list[tuple[dict[str, Array], Array]], schema: Any) -> Any:
-    nulls = np.concatenate([skipped for _, skipped in blocks])
+    skipped = np.concatenate([places for _, places in blocks])
     arrays = [
-        _array(pa, column, np.concatenate([values[column.name] for values, _ in blocks]), nulls)
+        _array(
+            pa,
+            column,
+            np.concatenate([values[column.name] for values, _ in blocks]),
+            ~skipped if table.says_why(column) else skipped,
+        )
         for column in table.columns
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
@@ -85,9 +90,8 @@ def _type(pa: Any, column: Column) -> Any:
     return made
 
 
-def _array(pa: Any, column: Column, values: Array, skipped: Array) -> Any:
-    """The values of some rows as an Arrow array; null where a row was skipped, or, of errors, where none was."""
-    nulls = ~skipped if column.name == ERROR else skipped
+def _array(pa: Any, column: Column, values: Array, nulls: Array) -> Any:
+    """The values of some rows as an Arrow array, and which of them are null."""
     if not column.shape:
         flat = values.tolist() if column.is_text else values
         return pa.array(flat, type=_type(pa, column), mask=nulls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from eightfold import __version__
 from eightfold.data import Dataset, InputSpec, fixed_batch, load
 from eightfold.data.batch import window
 from eightfold.errors import DataError, ModelError
+from eightfold.prediction.columns import ERROR
 from eightfold.prediction.job import Call, Job, shard_rows
 from eightfold.prediction.journal import Journal
 from eightfold.prediction.kept import keep
@@ -65,6 +66,9 @@ def planned(wish: Wish, model: Described, journal: Journal) -> Planned:
     job = journal.resumed(about)
     if job is None:
         job = _begun(wish, model, found, dataset, journal)
+        journal.begin(about, job)
+    elif job.call != wish.call:  # the same model, at another place now
+        job = replace(job, call=wish.call)
         journal.begin(about, job)
     return Planned(job, dataset.notes)
 
@@ -123,9 +127,15 @@ def _check(wish: Wish, model: Described) -> None:
     for name in wish.outputs:
         if name not in model.outputs:
             raise ModelError(f"the model has no output {name!r}; it has: {', '.join(model.outputs)}")
-    for name in wish.outputs or model.outputs:
-        if wish.top is not None:
+    kept = wish.outputs or tuple(model.outputs)
+    if wish.top is not None:
+        for name in kept:
             check_scores(model.outputs[name])
+    elif wish.skip_errors and ERROR in kept:
+        raise ModelError(
+            f"the model has an output {ERROR!r}, and the column of that name says which rows could not be read; choose "
+            "other outputs with --outputs, or leave out --skip-errors"
+        )
 
 
 def _row_bytes(spec: InputSpec) -> int:

@@ -23,14 +23,10 @@ from eightfold.prediction.ray import OnRay
 from eightfold.prediction.settings import settled
 from eightfold.running.settings import Mode, Runtime
 
-__all__ = ["Executor", "Predictions", "Seconds", "predict"]
+__all__ = ["Predictions", "Seconds", "predict"]
 
 Progress: TypeAlias = Callable[[str, int, "int | None"], None]
 """Called with what is being done, the rows done and all rows."""
-
-Executor: TypeAlias = Callable[[Path, Path, Sequence[Shard], Callable[[Done], None]], None]
-"""Computes shards: given the file of the job, the folder of the parts, the shards, and what to call for each that is
-done. Returns when all parts are written; see `local.Workers.run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +34,8 @@ class Seconds:
     """How long it took.
 
     Attributes:
-        start: until the first part was there: TensorFlow is loaded, the data listed, and the graph optimised by
-            TensorFlow when it first runs.
+        start: until as many parts were there as there are instances: each loads TensorFlow and the model, and has its
+            graph optimised by TensorFlow when it first runs.
         compute: from then until the last part was there.
         write: until the output was.
     """
@@ -62,7 +58,7 @@ class Predictions:
         rows: in it.
         columns: what they hold, by name.
         computed: rows that this run computed; the others were there from a run before it.
-        first: how many of them were in the part that was there first.
+        first: how many of them were there at the end of `Seconds.start`.
         skipped: the rows without an answer.
         deaths: how many workers died and were replaced.
         instances: how many workers computed.
@@ -85,7 +81,7 @@ class Predictions:
 
     @property
     def rows_per_second(self) -> float:
-        """From the first part to the last, all instances together; 0 where there was one part at most."""
+        """After the start, all instances together; 0 where there was no more than a part for each of them."""
         return (self.computed - self.first) / self.seconds.compute if self.computed > self.first else 0.0
 
 
@@ -194,7 +190,7 @@ def _computed(
     with nodes or nullcontext(), Workers(wish.call, here) as workers:
         plan = planned(wish, workers.describe(), journal)
         shards = journal.missing(plan.job)
-        count = _Count(plan.job, shards, progress)
+        count = _Count(plan.job, shards, progress, lambda: (nodes or here).instances)
         if nodes is not None:
             workers.close()
         if shards:
@@ -203,7 +199,7 @@ def _computed(
         job=plan.job,
         rows=sum(shard.rows for shard in shards),
         count=count,
-        instances=here.instances if nodes is None else nodes.instances,
+        instances=(nodes or here).instances,
         notes=plan.notes if nodes is None else (*plan.notes, *nodes.notes),
     )
 
@@ -216,6 +212,7 @@ def _prepare(journal: Journal, *, resume: bool, overwrite: bool) -> None:
     """Raises `OutputError` where a run that did not finish is neither resumed nor given up."""
     begun = journal.job_file.exists()
     if begun and resume:
+        journal.tidy()
         return
     if begun and not overwrite:
         raise OutputError(
@@ -226,19 +223,21 @@ def _prepare(journal: Journal, *, resume: bool, overwrite: bool) -> None:
 
 
 class _Count:
-    """Tells how many rows are done, and remembers the first part of them and when it was there."""
+    """Tells how many rows are done; remembers when there were as many parts as instances, and the rows in them."""
 
-    def __init__(self, job: Job, missing: Sequence[Shard], progress: Progress) -> None:
-        self.deaths = self.first = 0
+    def __init__(self, job: Job, missing: Sequence[Shard], progress: Progress, instances: Callable[[], int]) -> None:
+        self.deaths = self.first = self._parts = 0
         self.since = time.perf_counter()
         self._rows = job.rows
         self._done = job.rows - sum(shard.rows for shard in missing)
-        self._progress = progress
+        self._progress, self._instances = progress, instances
         progress("predict", self._done, self._rows)
 
     def __call__(self, done: Done) -> None:
-        if not self.first:
-            self.first, self.since = done.shard.rows, time.perf_counter()
+        if self._parts < self._instances():
+            self._parts += 1
+            self.first += done.shard.rows
+            self.since = time.perf_counter()
         self.deaths = done.deaths
         self._done += done.shard.rows
         self._progress("predict", self._done, self._rows)

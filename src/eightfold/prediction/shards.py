@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from eightfold.prediction.parts import Part, Skipped
 from eightfold.prediction.predictor import Predictor
 from eightfold.prediction.top import top
 
-__all__ = ["Opened", "open_model", "run_shard", "run_shards"]
+__all__ = ["Opened", "open_model", "run_shards"]
 
 LABEL, FILE = "label", "file"
 """Columns that come from the data."""
@@ -27,20 +26,12 @@ LABEL, FILE = "label", "file"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """A job whose model and data are open in this process. Use it as a context manager."""
+    """A job whose model and data are open in this process."""
 
     job: Job
     predictor: Predictor
     rows: Rows
     buffers: Buffers
-
-    def __enter__(self) -> Opened:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.predictor.close()
 
 
 def open_model(job: Job, predictor: Predictor | None = None) -> Opened:
@@ -54,23 +45,14 @@ def open_model(job: Job, predictor: Predictor | None = None) -> Opened:
     return Opened(job, predictor, opened(job, predictor.inputs), Buffers(predictor.room))
 
 
-def run_shard(model: Opened, shard: Shard) -> Part:
-    """The answers for the rows of one shard.
-
-    Raises:
-        DataError: a row cannot be read, and the job does not skip such rows.
-        ModelError: an output does not have one value for each row, or is not as `Job.top` needs it.
-    """
-    return next(part for _, part in run_shards(model, [shard]))
-
-
 def run_shards(model: Opened, shards: Iterable[Shard]) -> Iterator[tuple[Shard, Part]]:
     """The answers for several shards, one after the other.
 
     A thread reads and decodes ahead, also over the end of a shard, while the model runs; `shards` is iterated by it.
 
     Raises:
-        DataError, ModelError: see `run_shard`.
+        DataError: a row cannot be read, and the job does not skip such rows.
+        ModelError: an output does not have one value for each row, or is not as `Job.top` needs it.
     """
     answers: _Answers | None = None
     for found in ahead(_tagged(model, shards)):

@@ -64,7 +64,7 @@ def _serve(requests: Requests, answers: TextIO) -> None:
         job, folder = Job.from_json(Path(request["file"]).read_text(encoding="utf-8")), Path(request["folder"])
         model = open_model(job, predictor)
         _say(answers, {})
-        # A part is written before the next shard is begun: who dies, dies over the first shard that is not answered.
+        # A part is written before the next shard is computed; its rows are read before that.
         for shard, part in run_shards(model, _shards(requests)):
             write_part(folder, shard, part)
             _say(answers, {"shard": shard.number, "skipped": len(part.skipped)})

@@ -18,7 +18,8 @@ def written_beside(target: Path, overwrite: bool) -> Iterator[Path]:
     """A place next to the target to write to; it takes the target's place when the block ends well.
 
     Raises:
-        OutputError: the target is there and must not be replaced, or its folder cannot be written to.
+        OutputError: the target is there and must not be replaced, a file would replace a folder, or the target's
+            folder cannot be written to.
     """
     if target.exists() and not overwrite:
         raise OutputError(f"{target} is there already; choose another place or allow overwriting (--overwrite)")
@@ -30,6 +31,8 @@ def written_beside(target: Path, overwrite: bool) -> Iterator[Path]:
     try:
         place = room / "new"
         yield place
+        if target.is_dir() and not place.is_dir():  # all that is in it would be gone
+            raise OutputError(f"{target} is a folder; expected the name of a file")
         _swap(place, target, room / "old")
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error}") from error

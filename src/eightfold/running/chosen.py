@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eightfold.errors import ModelError
-from eightfold.running.file import MODES, Tuned, read
+from eightfold.running.file import MODES, RuntimeFile, Tuned, read
 from eightfold.running.fitting import Here, fitted
 from eightfold.running.launch import INSTANCES, MODE
 from eightfold.running.settings import Mode, Runtime
@@ -42,15 +42,15 @@ def choose(model: str | Path, mode: Mode | None = None) -> Chosen:
 
     Args:
         model: a SavedModel folder, a frozen .pb file, or a runtime.json.
-        mode: which settings; where none is named, those that `eightfold run` has started this process with, else the
-            only ones, else those for latency.
+        mode: which settings; where none is named, those of the mode that `eightfold run` has started this process in,
+            if the model has them, else the only ones, else those for latency.
 
     Raises:
         ModelError: the model was not tuned, or not for that mode, or its file is damaged.
     """
     file = read(model)
     cores = topology()
-    chosen, tuned = file.choose(mode or _started_mode())
+    chosen, tuned = file.choose(mode or _started_mode(file))
     if INSTANCES in os.environ:  # one of the copies, on its own cores: what there is to say has been said
         fit = fitted(replace(tuned.settings, instances=1), {}, Here.of(cores))
     else:
@@ -58,8 +58,10 @@ def choose(model: str | Path, mode: Mode | None = None) -> Chosen:
     return Chosen(Path(model), chosen, tuned, fit.settings, fit.notes, cores)
 
 
-def _started_mode() -> Mode | None:
+def _started_mode(file: RuntimeFile) -> Mode | None:
     """The mode that `eightfold run` or `eightfold.runtime` has put this process in; None where neither has.
+
+    It was chosen for one model; another one, that was not tuned for it, is left out.
 
     Raises:
         ModelError: the variable holds something else.
@@ -67,7 +69,7 @@ def _started_mode() -> Mode | None:
     given = os.environ.get(MODE)
     for mode in MODES:
         if given == mode:
-            return mode
+            return mode if mode in file.modes else None
     if given:
         raise ModelError(f"{MODE} is {given!r}, expected {' or '.join(MODES)}")
     return None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 
 from eightfold.errors import PlatformError
 from eightfold.running.settings import Allocator, Runtime
 from eightfold.system.allocators import PACKAGES, installed
 
-__all__ = ["INTER", "INTRA", "PRELOAD", "environment", "library", "threads"]
+__all__ = ["INTER", "INTRA", "PRELOAD", "environment", "library", "threads", "without_allocators"]
 
 INTRA, INTER = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 PRELOAD = "LD_PRELOAD"
+_ALLOCATOR = re.compile(r"malloc")
 
 
 def environment(runtime: Runtime) -> dict[str, str]:
@@ -58,6 +61,20 @@ def library(allocator: Allocator) -> str | None:
     return str(found[allocator])
 
 
+def without_allocators(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """The change to an environment that leaves the C library's allocator; other libraries stay in LD_PRELOAD.
+
+    Returns:
+        LD_PRELOAD and its new value, None where it is to be taken away.
+    """
+    kept = [path for path in _preloaded(environment) if not _ALLOCATOR.search(Path(path).name)]
+    return {PRELOAD: ":".join(kept) or None}
+
+
+def _preloaded(environment: Mapping[str, str]) -> list[str]:
+    return environment.get(PRELOAD, "").replace(":", " ").split()
+
+
 def _before_others(path: str) -> str:
-    others = [other for other in os.environ.get(PRELOAD, "").replace(":", " ").split() if other != path]
+    others = [other for other in _preloaded(os.environ) if other != path]
     return ":".join([path, *others])

@@ -55,7 +55,7 @@ class Loaded:
         self._specs = {name: InputSpec.of(name, spec) for name, spec in self.inputs.items()}
         self._model = model
 
-    def __call__(self, **inputs: Any) -> dict[str, Array]:
+    def __call__(self, /, **inputs: Any) -> dict[str, Array]:
         """Runs the model once.
 
         Args:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -59,8 +60,9 @@ def run_together(launch: Launch, say: Callable[[str], None]) -> int:
                 code = failed
                 if not set(received) & ENDING:  # else all have been told already, and end in their own time
                     _end_others(copies, number, say)
+        deadline = time.monotonic() + GRACE
         for reader in readers:
-            reader.join(GRACE)  # a grandchild may hold the pipe open
+            reader.join(max(0.0, deadline - time.monotonic()))  # a grandchild may hold the pipe open
         return code
 
 
@@ -102,7 +104,9 @@ def _passing_on(copies: Sequence[_Process]) -> Iterator[list[int]]:
         for copy in copies:
             _send(copy, number)
 
-    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    # What is ignored stays so, here and in the copies, which inherit it: nohup, and `&` in a script.
+    heard = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in heard}
     try:
         yield received
     finally:

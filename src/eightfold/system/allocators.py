@@ -33,6 +33,8 @@ _FOLDERS = (
     "usr/local/lib64",
     "usr/local/lib",
 )
+_UNFIT = re.compile(r"[\s:]")
+"""What separates the paths in LD_PRELOAD; there is no way to quote it (ld.so(8))."""
 _CACHED = re.compile(r"\(([^)]*)\) => (\S+)$", re.MULTILINE)
 
 
@@ -45,7 +47,7 @@ def installed(root: Path = Path("/")) -> Mapping[Library, Path]:
     Args:
         root: of the file system to look at; variables, cache and environment count for this one only.
     """
-    files = list(_candidates(root))
+    files = [file for file in _candidates(root) if file.is_absolute() and not _UNFIT.search(str(file))]
     found: dict[Library, Path] = {}
     for name, patterns in _FILES.items():
         best = next((file for pattern in patterns for file in files if re.fullmatch(pattern, file.name)), None)

@@ -15,9 +15,14 @@ from eightfold.graph.ir import Graph, Ref, Shape
 from eightfold.rewrites.builder import Builder
 from eightfold.rewrites.kernels import CONV, fused_conv
 from eightfold.rewrites.weights import quantize_weight
+from eightfold.system.instructions import cpu_flags
+from eightfold.system.variables import ONEDNN_BY_ITSELF, onednn_off
 from eightfold.tf.session import Runner
 
 __all__ = ["require_int8_kernels"]
+
+
+_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def require_int8_kernels() -> None:
@@ -33,13 +38,15 @@ def require_int8_kernels() -> None:
             f"TensorFlow has 8-bit kernels for x86-64 CPUs only, and this is {machine}{arm}; "
             "quantize and run the model on an x86-64 machine"
         )
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+    if onednn_off(os.environ):
         raise PlatformError(
-            "oneDNN is switched off by TF_ENABLE_ONEDNN_OPTS=0, and with it every 8-bit kernel; "
+            f"oneDNN is switched off by {_SWITCH}={os.environ[_SWITCH]}, and with it every 8-bit kernel; "
             "unset the variable or set it to 1"
         )
     failure = _probe()
     if failure:
+        if _SWITCH not in os.environ and not cpu_flags() & ONEDNN_BY_ITSELF:
+            failure += f"; on a CPU without VNNI, TensorFlow leaves oneDNN off: set {_SWITCH}=1 before it starts"
         raise PlatformError(
             f"this TensorFlow ({tf.__version__}) has no working 8-bit convolution: {failure}; "
             "expected a stock tensorflow or tensorflow-cpu of 2.16 or newer with oneDNN"

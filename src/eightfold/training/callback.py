@@ -45,7 +45,7 @@ class RecomputeStatistics(keras.callbacks.Callback):  # type: ignore[misc]
         self._stale = False
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Compiles nothing yet, but finds out whether the model has what is needed."""
+        """Replaces the methods that write the model."""
         self._unwrap()
         self._recorder, self._stale = None, False
         for name in WRITERS:

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from eightfold.bench.arrays import write_arrays
 from eightfold.errors import DataError
 
 __all__ = ["stored"]
@@ -44,5 +43,5 @@ def stored(model: Path, signature: str, data: Any, preprocess: str | None, sampl
         raise DataError(f"there are no examples in {data}; expected at least one")
     with tempfile.TemporaryDirectory(prefix="eightfold-") as folder:
         path = Path(folder, "feeds.npz")
-        np.savez(path, **dict(batch.inputs))  # type: ignore[arg-type]
+        write_arrays(path, batch.inputs)
         yield str(path)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from eightfold.bench.machine import this_machine
@@ -17,10 +20,12 @@ from eightfold.system.topology import topology
 from eightfold.tuning.candidate import Aim, Variant
 from eightfold.tuning.space import Space, space_of
 
-__all__ = ["Request"]
+__all__ = ["Request", "versions"]
 
 VARIANTS: tuple[Variant, ...] = ("fp32", "bf16", "int8")
 """The one that is expected to be fastest last."""
+NCHW = re.compile(rb'data_format(\x12\x06\x12\x04|"\s*value\s*\{\s*s:\s*")NCHW')
+"""The attribute of an op, as protocol buffers write it in binary and as text; not one that an op may have."""
 QUANTIZED_OPS = (b"QuantizeV2", b"QuantizedConv2D", b"QuantizedMatMul")
 
 
@@ -90,7 +95,7 @@ class Request:
             batch_sizes=self.batch_sizes,
             variants=self.variants,
             allocators=("system", *installed()),
-            float_graph=_is_float(self.model),
+            channels_first=_is_channels_first(self.model),
             env=self.env,
         )
 
@@ -105,8 +110,17 @@ class Request:
         axes = (space.variants, space.places, space.batches, *space.switches)
         candidates = [space.default.key, *(other.key for axis in axes for other in axis(space.start))]
         contents = [_content(path) for path in dict.fromkeys(self.paths.values())]
-        facts = (machine.cpu, machine.cores, asdict(self.aim), candidates, contents, fed)
+        facts = (machine.cpu, machine.cores, versions(), asdict(self.aim), candidates, contents, fed)
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of what runs the model, as installed here; nothing is imported for that."""
+    found: dict[str, str] = {}
+    for name in ("eightfold", "tensorflow", "tensorflow-cpu"):
+        with suppress(PackageNotFoundError):
+            found.setdefault(name.removesuffix("-cpu"), version(name))
+    return found
 
 
 def check_model(path: Path) -> None:
@@ -125,10 +139,10 @@ def check_model(path: Path) -> None:
         )
 
 
-def _is_float(model: Path) -> bool:
-    """Whether no 8-bit op is in the model: their names stand in the file as they are."""
+def _is_channels_first(model: Path) -> bool:
+    """Whether the model is a float graph with ops on images in NCHW: names and attributes stand in the file."""
     content = _graph_file(model).read_bytes()
-    return not any(name in content for name in QUANTIZED_OPS)
+    return NCHW.search(content) is not None and not any(name in content for name in QUANTIZED_OPS)
 
 
 def _content(model: Path) -> list[tuple[str, int, str]]:

@@ -149,7 +149,10 @@ class Tuning:
 
 
 def trials_of(found: Found, best: Candidate, default: Candidate) -> list[Trial]:
-    """All candidates of a search: the best, then the others by what they reached against it, then the failures."""
+    """All candidates of a search: the best, then the others by the medians of their turns, then the failures.
+
+    Which is best, differences inside rounds say; the others did not all meet it.
+    """
     standing = found.standing
     worth = {one: statistics.median(map(standing.aim.worth, own.values())) for one, own in standing.samples.items()}
     order = sorted(worth, key=lambda one: (one != best, -worth[one]))

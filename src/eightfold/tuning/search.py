@@ -41,8 +41,7 @@ def searched(space: Space, aim: Aim, measure: Measure, tell: Tell = lambda _: No
 
     def search(races: Races) -> None:
         leaders = _placed(space, aim, races)
-        if leaders:
-            leaders = _switched(leaders, space, races)
+        if leaders and (leaders := _switched(leaders, space, races)):
             races.decide(leaders[: BEAM + 1], space.default.but(batch_size=leaders[0].runtime.batch_size))
 
     return _ended(search, aim, measure, tell)
@@ -93,11 +92,14 @@ def _first_that_run(seeds: Sequence[Candidate], space: Space, races: Races) -> l
 
 
 def _switched(leaders: Sequence[Candidate], space: Space, races: Races) -> list[Candidate]:
-    """What switches make of the leaders, and what was best without that."""
+    """What switches make of the leaders, and what was best without that; empty where all leaders fail."""
     best = leaders[0]
     trials = [other for axis in space.switches for other in axis(best)[1:]]
     races.run([*leaders, *trials], keep=1, halve=False)
-    worth = races.ranking.worth
+    leaders = [one for one in leaders if one not in races.found.failures]
+    if best not in leaders:
+        return leaders  # what the switches do was measured on one that cannot go on
+    worth = {one: value for one, value in races.ranking.worth.items() if one not in races.found.failures}
     made, gains = list(leaders), []
     for axis in space.switches:
         winner = max((one for one in axis(best) if one in worth), key=lambda one: worth[one])

@@ -68,7 +68,7 @@ def space_of(
     batch_sizes: Sequence[int] = (),
     variants: Sequence[Variant] = ("fp32",),
     allocators: Sequence[Allocator] = ("system",),
-    float_graph: bool = False,
+    channels_first: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> Space:
     """The candidates for a machine.
@@ -79,7 +79,8 @@ def space_of(
         batch_sizes: to try; the default is 1 for latency, `BATCH_SIZES` for throughput.
         variants: the forms of the model to try, the one that is expected to be fastest last.
         allocators: those that are installed.
-        float_graph: whether the model has float convolutions, whose layout can be chosen.
+        channels_first: whether float convolutions of the model are NCHW: TensorFlow can bring them to NHWC, and on
+            CPUs only that way.
         env: environment variables to try, each by itself.
     """
     sizes = tuple(dict.fromkeys(batch_sizes)) or ((1,) if mode == "latency" else BATCH_SIZES)
@@ -95,7 +96,7 @@ def space_of(
         variants=lambda one: _each(one, [_as(one, variant) for variant in variants]),
         places=lambda one: _each(one, [_placed(one, place) for place in places]),
         batches=lambda one: _each(one, [one.but(batch_size=size) for size in sizes]),
-        switches=_switches(machine, installed, env or {}, float_graph=float_graph),
+        switches=_switches(machine, installed, env or {}, channels_first=channels_first),
     )
 
 
@@ -106,7 +107,8 @@ def _places(mode: Mode, machine: Topology) -> list[dict[str, int]]:
     if mode == "latency":
         pairs = [(1, cores) for cores in sorted(counts, reverse=True)]
     else:
-        pairs = [(instances, machine.usable // instances) for instances in sorted(counts | {len(machine.nodes)})]
+        counts.add(min(len(machine.nodes), machine.usable))
+        pairs = [(instances, machine.usable // instances) for instances in sorted(counts)]
     return [{"instances": instances, "cores": cores, "intra": cores} for instances, cores in pairs]
 
 
@@ -125,7 +127,7 @@ def _placed(one: Candidate, place: Mapping[str, int]) -> Candidate:
 
 
 def _switches(
-    machine: Topology, allocators: Sequence[Allocator], env: Mapping[str, str], *, float_graph: bool
+    machine: Topology, allocators: Sequence[Allocator], env: Mapping[str, str], *, channels_first: bool
 ) -> tuple[Axis, ...]:
     """One function for each setting."""
     axes: list[Axis] = [
@@ -137,8 +139,8 @@ def _switches(
     ]
     if machine.threads_per_core > 1:
         axes.append(_both_threads)
-    if float_graph:
-        axes.append(lambda one: _each(one, [one.but(layout="NCHW")] if one.variant != "int8" else []))
+    if channels_first:
+        axes.append(lambda one: _each(one, [one.but(layout="NHWC")] if one.variant != "int8" else []))
     return tuple(axes)
 
 

@@ -48,11 +48,6 @@ class Ranking:
         """How far the difference of two may be off: two standard errors."""
         return 2 * math.hypot(self.error(one), self.error(other))
 
-    def best(self, candidates: Iterable[Candidate] | None = None) -> Candidate:
-        """The candidate that is best with what is certain: few lucky turns win nothing."""
-        among = self.worth if candidates is None else candidates
-        return max(among, key=lambda one: self.worth[one] - self.error(one))
-
     def in_order(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """The best first."""
         return sorted(candidates, key=lambda one: -self.worth[one])

@@ -29,9 +29,6 @@ class Logged:
         journal: the log.
         path: of the log, for messages.
 
-    Attributes:
-        known: how many turns were in the log.
-
     Raises:
         DataError: the log is damaged.
     """
@@ -42,7 +39,6 @@ class Logged:
             self._known = dict(_read(entry) for entry in journal.entries if entry["kind"] == "turn")
         except (ModelError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is no log of a search, or is damaged: {type(error).__name__}: {error}") from error
-        self.known = len(self._known)
 
     def __call__(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Outcome]]:
         """A turn for each candidate."""

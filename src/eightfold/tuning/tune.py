@@ -13,13 +13,13 @@ from eightfold.bench.budget import Budget, seconds_of
 from eightfold.bench.journal import Journal
 from eightfold.bench.machine import this_machine
 from eightfold.errors import ModelError, OutputError
-from eightfold.running.file import place, write
+from eightfold.running.file import place, read, write
 from eightfold.running.settings import Mode
 from eightfold.tuning.candidate import Aim
 from eightfold.tuning.feeds import stored
 from eightfold.tuning.processes import Processes
 from eightfold.tuning.race import Found
-from eightfold.tuning.request import Request
+from eightfold.tuning.request import Request, versions
 from eightfold.tuning.result import Tuning, trial_of, trials_of
 from eightfold.tuning.search import exhaustive as tried_all
 from eightfold.tuning.search import searched
@@ -80,7 +80,7 @@ def tune(  # noqa: PLR0913  (one argument for each option)
         The best settings, TensorFlow's own beside them, all trials, and where the settings are kept.
 
     Raises:
-        ModelError: there is no such model, or no candidate could run it.
+        ModelError: there is no such model, its file of settings is damaged, or no candidate could run it.
         RecipeError: a value makes no sense.
         DataError: the data does not fit, or the file of turns is of another search.
         PlatformError: bf16 was asked for on a CPU that does not have it.
@@ -133,7 +133,7 @@ def _result(asked: Request, space: Space, found: Found, seconds: float, processe
         seconds=seconds,
         started=processes.started,
         machine=this_machine(),
-        versions=dict(processes.versions),
+        versions=dict(processes.versions) or versions(),  # empty where all turns were in the log
         when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=asked.command(),
         int8=asked.int8,
@@ -157,12 +157,21 @@ def _kept(result: Tuning, file: Path) -> Path:
 
 
 def _check_writable(file: Path) -> None:
-    """Says at once what writing would only say after minutes of work."""
+    """Says at once what writing would only say after minutes of work.
+
+    Raises:
+        OutputError: it cannot be written.
+        ModelError: the settings that are there, of another mode perhaps, are damaged.
+    """
     if file.suffix != ".json":
         raise OutputError(f"the settings are written to a .json file, not to {file}")
     above = next(folder for folder in file.absolute().parents if folder.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
         raise OutputError(f"{file} cannot be written: {above} is not a folder that may be written to")
+    if file.is_dir():
+        raise OutputError(f"{file} cannot be written: it is a folder")
+    if file.exists():
+        read(file)
 
 
 def _log_of(model: Path, mode: Mode, output: str | os.PathLike[str] | None) -> Path:

@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eightfold.bench.arrays import write_arrays
+from eightfold.bench.cache import cache, locked
+from eightfold.bench.machine import INT8_FLAGS
 from eightfold.bench.peers.converter import Conversion
-from eightfold.bench.peers.environment import Tell, cache, locked, silent
+from eightfold.bench.peers.environment import Tell, silent
 from eightfold.bench.peers.peer import Entry, Peer
 from eightfold.errors import ModelError
 from eightfold.quantization.placement import written_beside
+from eightfold.system.instructions import cpu_flags
 
 __all__ = ["MADE", "Samples", "converted", "key", "run_converter"]
 
@@ -48,7 +52,7 @@ def converted(entry: Entry, model: Path, samples: Samples, signature: str, tell:
         PlatformError: the peer's environment cannot be made.
     """
     used = {name: array[:MOST_SAMPLES] for name, array in samples.items()} if entry.quantized else {}
-    folder = cache() / "models" / f"{entry.peer.name}-{key(entry.peer, model, used, signature)}"
+    folder = cache("peers") / "models" / f"{entry.peer.name}-{key(entry.peer, model, used, signature)}"
     if not folder.exists():
         command = entry.peer.converter(tell)  # may take minutes: before the lock
         with locked(folder):
@@ -61,7 +65,8 @@ def converted(entry: Entry, model: Path, samples: Samples, signature: str, tell:
 def key(peer: Peer, model: Path, samples: Samples, signature: str) -> str:
     """Names a conversion by all that decides its result."""
     digest = hashlib.sha256()
-    for part in (*_pins(peer), signature, *(file.read_text("utf-8") for file in peer.sources)):
+    vnni = "with VNNI" if INT8_FLAGS["vnni"] & cpu_flags() else "without VNNI"  # peers quantize for the CPU at hand
+    for part in (*_pins(peer), vnni, signature, *(file.read_text("utf-8") for file in peer.sources)):
         digest.update(part.encode() + b"\0")
     for file in _files(model):
         digest.update(f"{file.relative_to(model)}\0{file.stat().st_size}\0".encode())
@@ -103,7 +108,7 @@ def _make(entry: Entry, command: Iterable[str], folder: Path, model: Path, sampl
     with tempfile.TemporaryDirectory(prefix="eightfold-") as scratch, written_beside(folder, overwrite=True) as place:
         data = f"{scratch}/samples.npz" if samples else None
         if data is not None:
-            np.savez(data, **dict(samples))  # type: ignore[arg-type]
+            write_arrays(data, samples)
         place.mkdir()
         told = run_converter(entry, command, Conversion(str(model), place, signature, data))
         (place / MADE).write_text(json.dumps({**told, "precision": str(entry).rpartition(" ")[2]}) + "\n", "utf-8")

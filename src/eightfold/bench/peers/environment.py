@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eightfold.bench.cache import cache, locked
 from eightfold.errors import PlatformError
 from eightfold.quantization.placement import written_beside
 
-__all__ = ["Environment", "Tell", "cache", "locked", "silent"]
+__all__ = ["Environment", "Tell", "silent"]
 
 Tell = Callable[[str, int, "int | None"], None]
 """Called with what is being done, the work done and, where known, all of it."""
@@ -28,31 +26,6 @@ _STEP = re.compile(r"\s*(Collecting|Downloading|Using cached|Installing)\b")
 
 def silent(what: str, done: int, total: int | None) -> None:
     """Tells nobody."""
-
-
-def cache() -> Path:
-    """The folder of this user in which environments and converted models are kept; it can be deleted at any time."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "eightfold" / "peers"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Only one process at a time makes what the folder will hold; the others wait.
-
-    Raises:
-        PlatformError: the place of the folder cannot be written to.
-    """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        file = (folder.parent / f".{folder.name}.lock").open("w")
-    except OSError as error:
-        raise PlatformError(
-            f"{folder.parent} cannot be written to: {error.strerror}; set XDG_CACHE_HOME to a folder that can"
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +53,10 @@ class Environment:
 
         Raises:
             PlatformError: it cannot be made: no Python, no network, no room; with pip's last line.
+            OutputError: the folder cannot be written to.
         """
         base, version = self._base()
-        folder = (place or cache()).absolute() / f"{self.name}-{self._key(version)}"
+        folder = (place or cache("peers")).absolute() / f"{self.name}-{self._key(version)}"
         interpreter = folder / "bin" / "python"
         if not interpreter.exists():
             with locked(folder):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eightfold.bench.arrays import write_arrays
 from eightfold.bench.protocol import Refusal
 from eightfold.bench.synthetic import synthetic
 from eightfold.errors import ModelError
@@ -26,7 +27,7 @@ COUNT = 16
 
 
 def made_up(model: Path, signature: str) -> dict[str, npt.NDArray[Any]]:
-    """Random examples for each input, the same ones every time; see `eightfold.bench.worker.synthetic`.
+    """Random examples for each input, the same ones every time; see `eightfold.bench.synthetic`.
 
     Raises:
         ModelError: no such signature, or an input for which none can be made.
@@ -64,7 +65,7 @@ def main() -> None:
         examples = synthetic(specs, max(fixed, default=COUNT))
     except Refusal as reason:
         raise SystemExit(str(reason)) from reason
-    np.savez(output, **examples)  # type: ignore[arg-type]
+    write_arrays(output, examples)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from eightfold.running.settings import Runtime
 from eightfold.system.allocators import PACKAGES
 from eightfold.system.topology import Topology
 
-__all__ = ["Deployment", "heredoc", "wrapped"]
+__all__ = ["Deployment", "assigned", "heredoc", "together", "wrapped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,27 @@ class Deployment:
             ],
             "notes": list(self.chosen.notes),
         }
+
+
+def assigned(name: str, value: str) -> str:
+    """An assignment of a shell; what LD_PRELOAD holds already stays, behind the value."""
+    others = f'"${{{name}:+:${name}}}"' if name == PRELOAD else ""
+    return f"{name}={shlex.quote(value)}{others}"
+
+
+def together(commands: Iterable[str]) -> str:
+    """A subshell that runs commands at the same time, and ends with them.
+
+    Its exit code is that of a command that failed, the last if several did. Interrupted or told to end it ends them
+    all: a shell has what it starts with `&` ignore Ctrl-C.
+    """
+    started = [f"{command} & pid{number}=$!\n" for number, command in enumerate(commands)]
+    names = [f"pid{number}" for number in range(len(started))]
+    clean = f"  {' '.join(f'{name}=' for name in names)} code=0\n"
+    kill = f"kill {' '.join(f'${name}' for name in names)} 2>/dev/null"
+    trap = f"  trap 'trap - INT TERM HUP; {kill}; wait; exit 143' INT TERM HUP\n"
+    waits = [f'  wait "${name}" || code=$?\n' for name in names]
+    return "".join(["(\n", clean, trap, *(f"  {line}" for line in started), *waits, "  exit $code\n)\n"])
 
 
 def wrapped(*words: str) -> str:

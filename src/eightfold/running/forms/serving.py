@@ -6,7 +6,7 @@ import shlex
 
 from eightfold.errors import RecipeError
 from eightfold.running.environment import INTER, INTRA
-from eightfold.running.forms.deployment import Deployment, heredoc, wrapped
+from eightfold.running.forms.deployment import Deployment, assigned, heredoc, together, wrapped
 from eightfold.running.launch import INSTANCE, INSTANCES, MODE
 from eightfold.running.settings import Runtime
 from eightfold.system import cpu_list
@@ -39,7 +39,7 @@ def serving(deployment: Deployment) -> str:
     if deployment.settings.batch_size > 1:
         files["--batching_parameters_file"] = _file(parts, deployment, "batching", _batching(deployment))
     servers = [_server(deployment, number, base, files) for number in range(len(deployment.places))]
-    return "".join([*parts, *servers, *["wait\n"] * (len(servers) > 1)])
+    return "".join([*parts, together(servers) if len(servers) > 1 else f"{servers[0]}\n"])
 
 
 def session_config(settings: Runtime) -> str:
@@ -75,7 +75,7 @@ def _server(deployment: Deployment, number: int, base: str, files: dict[str, str
     said = {INTRA: "--tensorflow_intra_op_parallelism", INTER: "--tensorflow_inter_op_parallelism"}
     variables = {name: value for name, value in deployment.env_of(number).items() if name not in _NOT_READ}
     flagged = {name: flag for name, flag in said.items() if int(variables.get(name, "0")) > 0}
-    env = [f"{name}={shlex.quote(value)}" for name, value in variables.items() if name not in flagged]
+    env = [assigned(name, value) for name, value in variables.items() if name not in flagged]
     start = [f"env {' '.join(env)}"] if env else []
     if cpus is not None:
         start.append(f"taskset -c {cpu_list.write(cpus)}")
@@ -84,6 +84,5 @@ def _server(deployment: Deployment, number: int, base: str, files: dict[str, str
     if "--batching_parameters_file" in files:
         flags.append("--enable_batching=true")
     flags += [f"{flag}={name}" for flag, name in files.items()]
-    several = ["&"] if len(deployment.places) > 1 else []
     named = [f"--model_name={deployment.name}", f"--model_base_path={base}"]
-    return wrapped(*start, "tensorflow_model_server", *named, *flags, *several)
+    return wrapped(*start, "tensorflow_model_server", *named, *flags).rstrip()
