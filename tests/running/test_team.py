@@ -17,7 +17,13 @@ from eightfold.running.settings import Runtime
 from eightfold.running.team import run_together
 from eightfold.system.topology import topology
 
-RUN = (sys.executable, "-c", "from eightfold.cli.app import main; main()")
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+from eightfold.cli.app import main
+main()
+"""
+RUN = (sys.executable, "-c", PROGRAM)
 SOON = 120.0
 """Seconds within which a process must have done what it is waited for."""
 
