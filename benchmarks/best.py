@@ -22,7 +22,7 @@ import tables
 from models import ARCHITECTURES
 from networks import EIGHTFOLD, LITERT_TOOL, ONNXRUNTIME_TOOL, OPENVINO_TOOL, Network, Tool
 from rich.console import Console
-from run import command, rows
+from run import command, networks_parser, parsed, rows
 
 from eightfold.bench import Runtime, Settings, Subject, compare, render
 from eightfold.bench.baseline import default_environment
@@ -62,22 +62,13 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    names = ", ".join(ARCHITECTURES)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {names}; all by default")
-    parser.add_argument("--work-dir", type=Path, default=Path("build/bench"), help="keeps models and their settings")
-    parser.add_argument("--photos", type=Path, help="calibrate with this folder, not scikit-learn's photos")
-    parser.add_argument("--images", type=int, default=100, help="how many to calibrate with")
+    parser = networks_parser(__doc__)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--budget", default="5m", help="for each search by eightfold tune")
     parser.add_argument("--again", action="store_true", help="search for settings again")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, at least")
-    options = parser.parse_args()
-    if unknown := sorted(set(options.models) - set(ARCHITECTURES)):
-        parser.error(f"unknown model {unknown[0]}; expected {names}")
-    options.models = options.models or list(ARCHITECTURES)
-    return options
+    return parsed(parser)
 
 
 def line_up(network: Network, mode: Mode, options: argparse.Namespace) -> list[Subject]:

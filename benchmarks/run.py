@@ -45,20 +45,30 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    names = ", ".join(ARCHITECTURES)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {names}; all by default")
-    parser.add_argument("--work-dir", type=Path, default=Path("build/bench"), help="keeps models and peers")
-    parser.add_argument("--photos", type=Path, help="calibrate with this folder, not scikit-learn's photos")
-    parser.add_argument("--images", type=int, default=100, help="how many to calibrate with")
+    parser = networks_parser(__doc__)
     parser.add_argument("--keep", action="store_true", help="do not quantize again what is in the work folder")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 1])
     parser.add_argument("--threads", type=int, default=2, help="inside an operation, for every subject")
     parser.add_argument("--inter", type=int, default=1, help="operations at a time in TensorFlow")
     parser.add_argument("--rounds", type=int, default=9)
+    return parsed(parser)
+
+
+def networks_parser(description: str | None) -> argparse.ArgumentParser:
+    """What every script asks for that measures networks."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(ARCHITECTURES)}; all by default")
+    parser.add_argument("--work-dir", type=Path, default=Path("build/bench"), help="keeps models, settings and peers")
+    parser.add_argument("--photos", type=Path, help="calibrate with this folder, not scikit-learn's photos")
+    parser.add_argument("--images", type=int, default=100, help="how many to calibrate with")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments, with the networks checked."""
     options = parser.parse_args()
     if unknown := sorted(set(options.models) - set(ARCHITECTURES)):
-        parser.error(f"unknown model {unknown[0]}; expected {names}")
+        parser.error(f"unknown model {unknown[0]}; expected {', '.join(ARCHITECTURES)}")
     options.models = options.models or list(ARCHITECTURES)
     return options
 

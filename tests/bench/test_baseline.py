@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from eightfold.bench import Runtime, Subject
-from eightfold.bench.baseline import NAME, default_environment, float_model, is_quantized
+from eightfold.bench.baseline import NAME, default_environment, float_model
+from eightfold.bench.graph_file import is_quantized
 from eightfold.errors import ModelError
 
 

@@ -99,7 +99,7 @@ def test_forms_of_the_model() -> None:
         (b"\n\x0bdata_format\x12\x06\x12\x04NHWC", False),
         (b"\n\x0bdata_format\x12\x06string\x1a\x06\x12\x04NHWC:\x0c\n\n\x12\x04NHWC\x12\x04NCHW", False),  # may have it
         (b'key: "data_format"\n value {\n  s: "NCHW"\n }', True),
-        (b"\n\x0bdata_format\x12\x06\x12\x04NCHW QuantizeV2", False),
+        (b"\n\x0bdata_format\x12\x06\x12\x04NCHW _FusedQuantizedConv2D", False),
     ],
 )
 def test_graphs_whose_layout_can_be_changed(tmp_path: Path, content: bytes, said: bool) -> None:

@@ -6,28 +6,24 @@ of this is passed on.
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from eightfold.bench.graph_file import is_quantized
 from eightfold.bench.process import Subject
 from eightfold.errors import ModelError
 from eightfold.running.environment import without_allocators
 from eightfold.running.process import this_eightfold
 from eightfold.running.settings import Runtime
 
-__all__ = ["NAME", "default_environment", "float_model", "is_quantized"]
+__all__ = ["NAME", "default_environment", "float_model"]
 
 NAME = "default environment"
 
 _TUNING = re.compile(r"TF_(?!CPP_)|ONEDNN_|DNNL_|MKL_|OMP_|KMP_|GOMP_")
 """How the names of variables begin that change how TensorFlow computes."""
-
-_QUANTIZED = re.compile(rb"_?(?:Fused)?Quantized(?:Depthwise)?(?:Conv2D|MatMul)")
-"""How 8-bit products are called; names of ops stand in a SavedModel and in a frozen graph as they are."""
 
 
 def default_environment(subject: Subject, batch_size: int) -> Subject:
@@ -58,17 +54,6 @@ def float_model(subjects: Sequence[Subject]) -> Subject:
         "there is no float model to measure the default environment with: an 8-bit model needs oneDNN, which is "
         "switched off there; give the float model first, or with --baseline MODEL"
     )
-
-
-def is_quantized(model: Path) -> bool:
-    """Whether a SavedModel or a frozen graph has 8-bit products."""
-    files = [model] if model.is_file() else [model / "saved_model.pb", model / "saved_model.pbtxt"]
-    return any(_finds(_QUANTIZED, file) for file in files if file.is_file() and file.stat().st_size)
-
-
-def _finds(pattern: re.Pattern[bytes], file: Path) -> bool:
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return pattern.search(content) is not None
 
 
 def _untuned(environment: Mapping[str, str]) -> dict[str, str | None]:

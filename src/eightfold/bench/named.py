@@ -24,6 +24,7 @@ from eightfold.bench.cache import cache, locked
 from eightfold.errors import ModelError, PlatformError
 from eightfold.quantization.placement import written_beside
 from eightfold.running.process import this_eightfold
+from eightfold.system.packages import tensorflow_version
 
 __all__ = ["Architecture", "architectures", "build", "located", "main", "named", "saved", "unknown"]
 
@@ -185,9 +186,8 @@ def _plain(name: str) -> str:
 
 
 def _versions() -> str:
-    """The versions that a SavedModel is made with; of TensorFlow, that of whichever package holds it."""
-    package = metadata.packages_distributions().get("tensorflow", ["tensorflow"])[0]
-    return f"keras-{metadata.version('keras')}-tensorflow-{metadata.version(package)}"
+    """The versions that a SavedModel is made with."""
+    return f"keras-{metadata.version('keras')}-tensorflow-{tensorflow_version()}"
 
 
 if __name__ == "__main__":

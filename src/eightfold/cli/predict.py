@@ -20,11 +20,12 @@ from eightfold.errors import ModelError, RecipeError
 if TYPE_CHECKING:
     from eightfold.prediction.predict import Predictions
     from eightfold.prediction.settings import Settled
+    from eightfold.running.settings import Mode
 
 __all__ = ["predict"]
 
 RUNNING = "How it is run"
-MODES = ("throughput", "latency")
+MODES: tuple[Mode, ...] = ("throughput", "latency")
 SHOWN = 5
 """Skipped rows that the summary names; --json and the output name all."""
 
@@ -149,7 +150,8 @@ def predict(  # noqa: PLR0913  (one argument for each option)
     screen = Screen(json, quiet)
     with screen.work() as tell:
         _check_trained(model)
-        count, named = _count(instances), _settings(runtime, mode)
+        count, wanted = _count(instances), _mode(mode)
+        named = _settings(runtime, wanted)
         if not Path(data).is_dir() and Path(data).suffix not in (".npz", ".npy"):
             import_tensorflow()  # quietly: reading records needs it
         from eightfold.prediction.predict import predict as run
@@ -165,7 +167,7 @@ def predict(  # noqa: PLR0913  (one argument for each option)
             samples=samples,
             batch_size=batch_size,
             instances=count,
-            mode=None if mode is None else ("latency" if mode == "latency" else "throughput"),
+            mode=wanted,
             runtime=None if named is None else named.runtime,
             cluster=cluster,
             skip_errors=skip_errors,
@@ -202,15 +204,22 @@ def _count(instances: str) -> int | None:
     return int(instances)
 
 
-def _settings(file: Path | None, mode: str | None) -> Settled | None:
+def _mode(name: str | None) -> Mode | None:
+    for known in MODES:
+        if name == known:
+            return known
+    if name is not None:
+        raise RecipeError(f"--mode is {name!r}; expected one of {', '.join(MODES)}")
+    return None
+
+
+def _settings(file: Path | None, mode: Mode | None) -> Settled | None:
     """The settings in a file that is named; None leaves the choice to what was found for the model."""
-    if mode not in (None, *MODES):
-        raise RecipeError(f"--mode is {mode!r}; expected one of {', '.join(MODES)}")
     if file is None:
         return None
     from eightfold.prediction.settings import settled
 
-    return settled(file, mode="latency" if mode == "latency" else "throughput")
+    return settled(file, mode=mode or "throughput")
 
 
 def _document(done: Predictions) -> dict[str, Any]:

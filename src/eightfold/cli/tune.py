@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +12,9 @@ from eightfold.cli.options import Json, Preprocess, Quiet
 from eightfold.cli.quiet import import_tensorflow
 from eightfold.cli.screen import Screen
 from eightfold.errors import OutputError, RecipeError
+from eightfold.running.settings import Mode
 
 __all__ = ["tune"]
-
-
-class Purpose(str, Enum):
-    """What the settings are to be good for."""
-
-    latency = "latency"
-    throughput = "throughput"
 
 
 Model = Annotated[
@@ -92,9 +85,7 @@ Html = Annotated[
 def tune(  # noqa: PLR0913  (one argument for each option)
     model: Model,
     *,
-    mode: Annotated[Purpose, typer.Option(help="One batch as soon as possible, or most images in a second.")] = (
-        Purpose.latency
-    ),
+    mode: Annotated[Mode, typer.Option(help="One batch as soon as possible, or most images in a second.")] = "latency",
     max_latency_ms: MaxLatency = None,
     budget: Budget = "10m",
     batch_sizes: BatchSizes = None,
@@ -145,7 +136,7 @@ def tune(  # noqa: PLR0913  (one argument for each option)
         tell("locate", 0, None)
         result = tuned(
             located(model),
-            mode=mode.value,
+            mode=mode,
             max_latency_ms=max_latency_ms,
             budget=budget,
             batch_sizes=sizes,

@@ -138,7 +138,7 @@ def predict(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         EightfoldError: see `eightfold.errors`. Parts that are done are kept for `resume`.
     """
     target = Path(output).absolute()
-    tell = progress or _silent
+    tell = progress or (lambda *_: None)
     check_output(target, overwrite=overwrite)
     began = time.perf_counter()
     with Journal(target) as journal:
@@ -202,10 +202,6 @@ def _computed(
         instances=(nodes or here).instances,
         notes=plan.notes if nodes is None else (*plan.notes, *nodes.notes),
     )
-
-
-def _silent(stage: str, done: int, total: int | None) -> None:
-    pass
 
 
 def _prepare(journal: Journal, *, resume: bool, overwrite: bool) -> None:

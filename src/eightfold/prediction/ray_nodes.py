@@ -14,6 +14,7 @@ from eightfold.errors import PlatformError
 from eightfold.prediction.job import Job
 from eightfold.running.settings import Runtime
 from eightfold.system.instructions import cpu_flags, extensions
+from eightfold.system.packages import tensorflow_version
 from eightfold.system.topology import topology
 
 __all__ = ["Node", "check", "claim", "look", "notes", "room", "versions"]
@@ -67,8 +68,10 @@ def _lacking(job: Path, content: str) -> Iterable[str]:
 
 def versions() -> dict[str, str]:
     """Of what computes the answers, without loading it."""
-    names = metadata.packages_distributions().get("tensorflow", ())
-    tensorflow = metadata.version(names[0]) if names else "none"
+    try:
+        tensorflow = tensorflow_version()
+    except metadata.PackageNotFoundError:
+        tensorflow = "none"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     return {"Python": python, "eightfold": __version__, "tensorflow": tensorflow, "numpy": metadata.version("numpy")}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eightfold.running.settings import Runtime
+from eightfold.running.settings import Runtime, counted
 from eightfold.system.allocators import installed
 from eightfold.system.cpu_info import cpu_name
 from eightfold.system.instructions import has_bfloat16
@@ -78,7 +78,7 @@ def _instances(settings: Runtime, here: Here) -> tuple[Runtime, str | None]:
     fewer = max(1, usable // each)
     if fewer == settings.instances:
         return settings, None  # one instance; it is its cores that are too many
-    needed = f"{settings.instances} instances of {_counted(each)}"
+    needed = f"{settings.instances} instances of {counted(each, 'core')}"
     return replace(settings, instances=fewer), f"{fewer} in place of {needed}: there are {usable}"
 
 
@@ -86,7 +86,7 @@ def _cores(settings: Runtime, here: Here) -> tuple[Runtime, str | None]:
     usable = here.topology.usable
     if settings.cores is None or settings.cores <= usable:
         return settings, None
-    return replace(settings, cores=usable), f"{_counted(usable)} in place of {settings.cores}: there are no more"
+    return replace(settings, cores=usable), f"{counted(usable, 'core')} in place of {settings.cores}: there are no more"
 
 
 def _threads(settings: Runtime, here: Here) -> tuple[Runtime, str | None]:
@@ -115,7 +115,3 @@ def _precision(settings: Runtime, here: Here) -> tuple[Runtime, str | None]:
     if settings.precision != "bf16" or here.bfloat16:
         return settings, None
     return replace(settings, precision="as is"), "without bfloat16: this CPU has no instructions for it"
-
-
-def _counted(cores: int) -> str:
-    return f"{cores} core" if cores == 1 else f"{cores} cores"

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from eightfold.errors import ModelError
 
-__all__ = ["Allocator", "Layout", "Mode", "Precision", "Runtime"]
+__all__ = ["Allocator", "Layout", "Mode", "Precision", "Runtime", "counted"]
 
 Mode = Literal["latency", "throughput"]
 """What settings are good for: one batch as soon as possible, or as many as possible in a second."""
@@ -47,13 +47,13 @@ class Runtime:
     def __str__(self) -> str:
         """The settings for people: "batch 32, 2 instances of 4 cores, 4 threads, KMP_BLOCKTIME=1"."""
         said = [f"batch {self.batch_size}"]
-        cores = "" if self.cores is None else f" of {_counted(self.cores, 'core')}"
+        cores = "" if self.cores is None else f" of {counted(self.cores, 'core')}"
         if self.instances > 1 or cores:
-            said.append(_counted(self.instances, "instance") + cores)
+            said.append(counted(self.instances, "instance") + cores)
         if self.intra is not None:
-            said.append(_counted(self.intra, "thread"))
+            said.append(counted(self.intra, "thread"))
         if self.inter is not None:
-            said.append("run by the caller" if self.inter < 0 else f"{_counted(self.inter, 'operation')} at a time")
+            said.append("run by the caller" if self.inter < 0 else f"{counted(self.inter, 'operation')} at a time")
         said += [f"{name}={value}" for name, value in self.env.items()]
         said += [self.allocator] if self.allocator != TENSORFLOW.allocator else []
         said += [self.layout] if self.layout is not None else []
@@ -90,7 +90,8 @@ _EXPECTED = {
 }
 
 
-def _counted(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """The number with its noun: "1 core", "2 cores"."""
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 

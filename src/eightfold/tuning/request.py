@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from eightfold.bench.graph_file import graph_file, graph_has, is_quantized
 from eightfold.bench.machine import this_machine
 from eightfold.errors import ModelError, PlatformError, RecipeError
 from eightfold.running.settings import Mode
 from eightfold.system.allocators import installed
 from eightfold.system.instructions import has_bfloat16
+from eightfold.system.packages import tensorflow_version
 from eightfold.system.topology import topology
 from eightfold.tuning.candidate import Aim, Variant
 from eightfold.tuning.space import Space, space_of
@@ -26,7 +28,6 @@ VARIANTS: tuple[Variant, ...] = ("fp32", "bf16", "int8")
 """The one that is expected to be fastest last."""
 NCHW = re.compile(rb'data_format(\x12\x06\x12\x04|"\s*value\s*\{\s*s:\s*")NCHW')
 """The attribute of an op, as protocol buffers write it in binary and as text; not one that an op may have."""
-QUANTIZED_OPS = (b"QuantizeV2", b"QuantizedConv2D", b"QuantizedMatMul")
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,10 @@ class Request:
 def versions() -> dict[str, str]:
     """Of what runs the model, as installed here; nothing is imported for that."""
     found: dict[str, str] = {}
-    for name in ("eightfold", "tensorflow", "tensorflow-cpu"):
-        with suppress(PackageNotFoundError):
-            found.setdefault(name.removesuffix("-cpu"), version(name))
+    with suppress(PackageNotFoundError):
+        found["eightfold"] = version("eightfold")
+    with suppress(PackageNotFoundError):
+        found["tensorflow"] = tensorflow_version()
     return found
 
 
@@ -131,8 +133,7 @@ def check_model(path: Path) -> None:
     """
     if not path.exists():
         raise ModelError(f"there is no model at {path}; expected a SavedModel folder or a frozen .pb file")
-    whole = any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
-    if not whole and not (path.is_file() and path.suffix == ".pb"):
+    if graph_file(path) is None or (path.is_file() and path.suffix != ".pb"):
         raise ModelError(
             f"{path} cannot be tuned as it is: expected a SavedModel folder or a frozen .pb file; "
             "save a Keras model as one with model.export(folder)"
@@ -140,19 +141,14 @@ def check_model(path: Path) -> None:
 
 
 def _is_channels_first(model: Path) -> bool:
-    """Whether the model is a float graph with ops on images in NCHW: names and attributes stand in the file."""
-    content = _graph_file(model).read_bytes()
-    return NCHW.search(content) is not None and not any(name in content for name in QUANTIZED_OPS)
+    """Whether the model is a float graph with ops on images in NCHW."""
+    return graph_has(NCHW, model) and not is_quantized(model)
 
 
 def _content(model: Path) -> list[tuple[str, int, str]]:
     """The graph by its content, the weights by their size."""
-    graph = _graph_file(model)
+    graph = graph_file(model)
+    assert graph is not None  # see `check_model`
     weights = sorted(model.glob("variables/*")) if model.is_dir() else []
     digest = hashlib.blake2b(graph.read_bytes(), digest_size=16).hexdigest()
     return [(graph.name, graph.stat().st_size, digest), *((file.name, file.stat().st_size, "") for file in weights)]
-
-
-def _graph_file(model: Path) -> Path:
-    files = (model, model / "saved_model.pb", model / "saved_model.pbtxt")
-    return next(file for file in files if file.is_file())

@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from eightfold.bench.peers.peer import Entry, Peer
 from eightfold.errors import ModelError
 from eightfold.quantization.placement import written_beside
 from eightfold.system.instructions import cpu_flags
+from eightfold.system.packages import tensorflow_version
 
 __all__ = ["MADE", "Samples", "converted", "key", "run_converter"]
 
@@ -120,12 +121,10 @@ def _pins(peer: Peer) -> tuple[str, ...]:
 
 
 def _tensorflow() -> str:
-    for name in ("tensorflow-cpu", "tensorflow"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return "unknown"
+    try:
+        return tensorflow_version()
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _files(model: Path) -> list[Path]:

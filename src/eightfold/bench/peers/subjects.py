@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from eightfold.bench.baseline import is_quantized
+from eightfold.bench.graph_file import graph_file, is_quantized
 from eightfold.bench.peers.conversion import Samples, converted
 from eightfold.bench.peers.environment import Tell, silent
 from eightfold.bench.peers.inputs import made_up
@@ -69,7 +69,7 @@ def float_model(models: Iterable[Path]) -> Path:
         ModelError: all are in 8 bits already, or none is a SavedModel.
     """
     given = list(models)
-    saved = [path for path in given if any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))]
+    saved = [path for path in given if path.is_dir() and graph_file(path) is not None]
     floats = [path for path in saved if not is_quantized(path)]
     if floats:
         return floats[0]
