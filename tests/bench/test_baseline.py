@@ -6,7 +6,6 @@ import pytest
 
 from eightfold.bench import Runtime, Subject
 from eightfold.bench.baseline import NAME, default_environment, float_model
-from eightfold.bench.graph_file import is_quantized
 from eightfold.errors import ModelError
 
 
@@ -24,27 +23,6 @@ def float_net(tmp_path: Path) -> Path:
 @pytest.fixture
 def int8_net(tmp_path: Path) -> Path:
     return written(tmp_path / "int8.pb", b"..\x12\x15_FusedQuantizedConv2D..")
-
-
-@pytest.mark.parametrize(
-    "op",
-    [
-        "_FusedQuantizedConv2D",
-        "_FusedQuantizedDepthwiseConv2D",
-        "_QuantizedMatMul",
-        "QuantizedConv2DWithBiasAndReluAndRequantize",
-        "QuantizedMatMulWithBiasAndDequantize",
-        "QuantizedDepthwiseConv2DWithBias",
-    ],
-)
-def test_8_bit_products_are_found(tmp_path: Path, op: str) -> None:
-    assert is_quantized(written(tmp_path / "net.pb", b"conv" + op.encode() + b"x"))
-
-
-def test_float_models_are_not_in_8_bits(float_net: Path, tmp_path: Path) -> None:
-    assert not is_quantized(float_net)
-    assert not is_quantized(tmp_path / "nowhere")
-    assert not is_quantized(written(tmp_path / "empty.pb", b""))
 
 
 def test_the_first_float_model_is_taken(float_net: Path, int8_net: Path) -> None:

@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from eightfold.bench.graph_file import is_quantized
 from eightfold.bench.process import Subject
 from eightfold.errors import ModelError
 from eightfold.running.environment import without_allocators
 from eightfold.running.process import this_eightfold
 from eightfold.running.settings import Runtime
+from eightfold.tf.graph_file import is_quantized
 
 __all__ = ["NAME", "default_environment", "float_model"]
 

@@ -20,6 +20,7 @@ from eightfold.graph.ir import Array
 from eightfold.graph.model import Signature
 from eightfold.tf.freeze import guessed_signature, quiet, signatures_of
 from eightfold.tf.frozen import read_graph_def
+from eightfold.tf.graph_file import all_quantized
 from eightfold.tf.read import read_model
 from eightfold.tf.reasons import reason
 from eightfold.tf.savedmodel import is_saved_model
@@ -61,7 +62,9 @@ class Prepared:
         layout: str | None = None,
         bfloat16: bool = False,
     ) -> None:
-        config = session_config(intra, inter, layout, bfloat16)
+        # TensorFlow's rewrites find nothing to do in a graph of 8-bit ops, and need seconds to say so.
+        rewrites = bfloat16 or layout is not None or not all_quantized(Path(model))
+        config = session_config(intra, inter, layout, bfloat16, rewrites=rewrites)
         self._path = model
         self._session, self.signature = _opened(Path(model), signature, config)
         self._call = self._session.make_callable(
@@ -95,9 +98,14 @@ class Prepared:
 
 
 def session_config(
-    intra: int | None = None, inter: int | None = None, layout: str | None = None, bfloat16: bool = False
+    intra: int | None = None,
+    inter: int | None = None,
+    layout: str | None = None,
+    bfloat16: bool = False,
+    *,
+    rewrites: bool = True,
 ) -> config_pb2.ConfigProto:
-    """Run-time settings as TensorFlow's ConfigProto; see `Prepared`."""
+    """Run-time settings as TensorFlow's ConfigProto; see `Prepared`. `rewrites`: whether it optimizes the graph."""
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=intra or 0,
         inter_op_parallelism_threads=inter or 0,
@@ -106,6 +114,7 @@ def session_config(
         device_count={"GPU": 0},
     )
     rewriter = config.graph_options.rewrite_options
+    rewriter.disable_meta_optimizer = not rewrites
     if bfloat16:
         rewriter.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
     if layout is not None:

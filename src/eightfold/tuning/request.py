@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from eightfold.bench.graph_file import graph_file, graph_has, is_quantized
 from eightfold.bench.machine import this_machine
 from eightfold.errors import ModelError, PlatformError, RecipeError
 from eightfold.running.settings import Mode
@@ -19,6 +18,7 @@ from eightfold.system.allocators import installed
 from eightfold.system.instructions import has_bfloat16
 from eightfold.system.packages import tensorflow_version
 from eightfold.system.topology import topology
+from eightfold.tf.graph_file import graph_file, graph_has, is_quantized
 from eightfold.tuning.candidate import Aim, Variant
 from eightfold.tuning.space import Space, space_of
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from eightfold.bench.graph_file import graph_file, is_quantized
 from eightfold.bench.peers.conversion import Samples, converted
 from eightfold.bench.peers.environment import Tell, silent
 from eightfold.bench.peers.inputs import made_up
@@ -13,6 +12,7 @@ from eightfold.bench.peers.peer import parse
 from eightfold.bench.process import Subject
 from eightfold.errors import ModelError
 from eightfold.running.settings import Runtime
+from eightfold.tf.graph_file import graph_file, is_quantized
 
 __all__ = ["float_model", "peers"]
 
