@@ -73,6 +73,29 @@ def test_a_frozen_graph(frozen: Path) -> None:
     np.testing.assert_array_equal(y, X + 1)
 
 
+def test_an_input_that_is_handed_through(tmp_path: Path) -> None:
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, (None, 4), "x")
+        y = tf.add(x, 1.0, "y")
+        with tf.compat.v1.Session(graph=graph) as session:
+            folder = str(tmp_path / "net")
+            tf.compat.v1.saved_model.simple_save(session, folder, {"x": x}, {"same": x, "y": y})
+    with Prepared(folder) as model:
+        same, y = model(X)
+        assert list(model.signature.outputs) == ["same", "y"]
+    np.testing.assert_array_equal(same, X)
+    np.testing.assert_array_equal(y, X + 1)
+
+
+def test_inputs_become_what_the_model_takes(frozen: Path) -> None:
+    with Prepared(frozen) as model:
+        for given in (X.astype(np.float64), X.astype(np.int64), X.tolist(), np.asfortranarray(X)):
+            np.testing.assert_array_equal(model(given)[0], X + 1)
+        for shape in ((4,), (2, 3), (2, 4, 1)):
+            with pytest.raises(DataError, match=r"expected float32\[\?, 4\], received the shape"):
+                model(np.zeros(shape, np.float32))
+
+
 def test_a_keras_file(keras_file: Path) -> None:
     with Prepared(keras_file) as model:
         (y,) = model(X)
