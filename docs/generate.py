@@ -40,7 +40,7 @@ _MARKED = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated -->)",
 _HELP = "import sys; sys.argv[0] = 'eightfold'; from eightfold.cli.app import main; main()"
 _NAMED = {"Clip": clipped, "Gelu": gelu_erf, "GeluTanh": gelu_tanh}
 _TOOLS = ("TF fp32", "eightfold int8", "INC int8")
-_COMMANDS = ("", "quantize", "evaluate", "benchmark", "explain", "tune", "run", "env", "predict", "system")
+_COMMANDS = ("", "quantize", "evaluate", "benchmark", "explain", "tune", "run", "env", "predict", "train", "system")
 
 
 def main() -> None:

@@ -145,17 +145,18 @@ def saved(architecture: Architecture, folder: Path | None = None) -> Path:
     return target
 
 
-def build(architecture: Architecture, **options: Any) -> Any:
+def build(architecture: Architecture, *, seed: int = SEED, **options: Any) -> Any:
     """The network as a Keras model with random weights, the same in every run.
 
     Args:
         architecture: which network.
+        seed: what the weights are drawn from, and all that is drawn after them.
         options: further arguments of its function in keras.applications.
     """
     import keras
 
     keras.config.set_image_data_format("channels_last")  # what a CPU computes, whatever the user's keras.json says
-    keras.utils.set_random_seed(SEED)
+    keras.utils.set_random_seed(seed)
     shape = (architecture.side, architecture.side, 3)  # MobileNetV3 would leave the sides open
     return getattr(keras.applications, architecture.keras)(**{"weights": None, "input_shape": shape, **options})
 

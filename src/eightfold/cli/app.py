@@ -17,6 +17,7 @@ from eightfold.cli.predict import predict
 from eightfold.cli.quantize import quantize
 from eightfold.cli.run import run
 from eightfold.cli.system import system
+from eightfold.cli.train import train
 from eightfold.cli.tune import tune
 
 __all__ = ["app", "main"]
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (quantize, evaluate, benchmark, explain, tune, run, env, system, predict):
+for _command in (quantize, evaluate, benchmark, explain, tune, run, env, system, predict, train):
     app.command()(_command)
 
 
@@ -63,3 +64,7 @@ def common(
 def main() -> None:
     """Runs the program with the arguments of this process."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -46,6 +46,11 @@ STAGES = {
     "benchmark": "taking turns",
     "analyze": "measuring errors and times",
     "start": "loading the model",
+    "decode": "decoding pictures",
+    "build": "building the network",
+    "train": "training",
+    "finish": "taking final statistics",
+    "study": "training networks",
     "predict": "predicting",
     "write": "writing the output",
 }

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from eightfold.data.batch import Batch
-from eightfold.data.pictures import DEFAULT_SIDE, Decoder, decoder, pillow
+from eightfold.data.pictures import DEFAULT_SIDE, Decoder, decoder, reading
 from eightfold.data.spec import InputSpec
 from eightfold.errors import DataError
 
-__all__ = ["FolderSource", "folder"]
+__all__ = ["FolderSource", "Listed", "folder", "listed"]
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -52,6 +52,32 @@ def folder(path: Path, specs: Mapping[str, InputSpec], preprocess: str | None) -
         MissingExtraError: Pillow is not installed.
     """
     decode = decoder(specs, preprocess)
+    found = listed(path)
+    decode, notes = _sized(decode, found.files)
+    return FolderSource(found.files, found.labels, decode), (*notes, *_order_notes(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The pictures of a folder.
+
+    Attributes:
+        files: the pictures; those of different classes take turns.
+        labels: the number of the class of each; `None` where there are no sub-folders.
+        classes: the names of the sub-folders, those without pictures among them.
+    """
+
+    files: Sequence[Path]
+    labels: Sequence[int] | None
+    classes: tuple[str, ...]
+
+
+def listed(path: Path) -> Listed:
+    """The pictures of a folder, as `folder` takes them; none is opened.
+
+    Raises:
+        DataError: there are no pictures, or some inside and some outside of classes.
+    """
     loose = _pictures(path.iterdir())
     classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     members = [_pictures(p.rglob("*")) for p in classes]
@@ -63,8 +89,7 @@ def folder(path: Path, specs: Mapping[str, InputSpec], preprocess: str | None) -
     labelled = [pair for pair in chain.from_iterable(turns) if pair is not None]
     files = loose or [file for file, _ in labelled]
     labels = None if loose else [label for _, label in labelled]
-    decode, notes = _sized(decode, files)
-    return FolderSource(files, labels, decode), (*notes, *_order_notes(classes, labels))
+    return Listed(files, labels, tuple(p.name for p in classes))
 
 
 def _pictures(paths: Iterator[Path]) -> list[Path]:
@@ -89,16 +114,13 @@ def _share_size(files: Sequence[Path]) -> bool:
 
 
 def _size(file: Path) -> tuple[int, int]:
-    try:
-        with pillow().open(file) as opened:
-            size: tuple[int, int] = opened.size
-            return size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"the picture {file} cannot be read: {error}") from error
+    with reading(file, str(file)) as opened:
+        size: tuple[int, int] = opened.size
+        return size
 
 
-def _order_notes(classes: Sequence[Path], labels: Sequence[int] | None) -> tuple[str, ...]:
-    names = [p.name for p in classes]
-    if labels is None or not all(name.isdigit() for name in names) or names == sorted(names, key=int):
+def _order_notes(found: Listed) -> tuple[str, ...]:
+    names = list(found.classes)
+    if found.labels is None or not all(name.isdigit() for name in names) or names == sorted(names, key=int):
         return ()
     return (f"class folders are numbered in the order of their names as text: {', '.join(names[:4])}, ...",)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from eightfold.data.spec import InputSpec
 from eightfold.errors import DataError, MissingExtraError
 from eightfold.graph.ir import Array
 
-__all__ = ["DEFAULT_SIDE", "Decoder", "decoder", "pillow", "resized"]
+__all__ = ["CROP", "DEFAULT_SIDE", "MODES", "Decoder", "covering", "decoder", "draft", "pillow", "reading", "resized"]
 
 DEFAULT_SIDE = 224
 CROP = 0.875
@@ -66,14 +67,10 @@ class Decoder:
         return pixels.transpose(2, 0, 1) if self.first else pixels
 
     def _pixels(self, data: Path | bytes, name: str) -> Array:
-        image = pillow()
-        try:
-            with image.open(data if isinstance(data, Path) else io.BytesIO(data)) as opened:
-                if self.height is not None and self.width is not None:
-                    opened.draft(None, (round(DRAFT * self.width), round(DRAFT * self.height)))
-                picture = opened.convert(MODES[self.channels])
-        except (OSError, SyntaxError, ValueError, EOFError, image.DecompressionBombError) as error:
-            raise DataError(f"the picture {name} cannot be read: {error}") from error
+        with reading(data, name) as opened:
+            if self.height is not None and self.width is not None:
+                draft(opened, self.height, self.width)
+            picture = opened.convert(MODES[self.channels])
         if self.height is not None and self.width is not None:
             made = resized if self.crop else stretched
             picture = made(picture, self.height, self.width)
@@ -102,15 +99,40 @@ def decoder(specs: Mapping[str, InputSpec], preprocess: str | None) -> Decoder:
     return Decoder(spec, channels, first, height, width, preprocessing(preprocess or "raw"))
 
 
+@contextmanager
+def reading(data: Path | bytes, name: str) -> Iterator[Any]:
+    """An open PIL picture; what fails in the block is said of `name`.
+
+    Raises:
+        DataError: it cannot be read; the reason alone is its cause.
+    """
+    image = pillow()
+    try:
+        with image.open(data if isinstance(data, Path) else io.BytesIO(data)) as opened:
+            yield opened
+    except (OSError, SyntaxError, ValueError, EOFError, image.DecompressionBombError) as error:
+        raise DataError(f"the picture {name} cannot be read: {error}") from error
+
+
+def draft(opened: Any, height: int, width: int) -> None:
+    """Has a JPEG file, opened and not yet decoded, decoded no larger than `height` x `width` need; see `DRAFT`."""
+    opened.draft(None, (round(DRAFT * width), round(DRAFT * height)))
+
+
 def resized(picture: Any, height: int, width: int) -> Any:
     """The central `height` x `width` of a PIL picture, resized to keep `CROP` of the tighter side."""
     if picture.size == (width, height):
         return picture
+    whole = covering(picture, height, width)
+    left, top = (whole.width - width) // 2, (whole.height - height) // 2
+    return whole.crop((left, top, left + width, top + height))
+
+
+def covering(picture: Any, height: int, width: int) -> Any:
+    """The whole PIL picture, resized so that `height` x `width` is `CROP` of its tighter side."""
     scale = max(width / CROP / picture.width, height / CROP / picture.height)
     size = max(round(picture.width * scale), width), max(round(picture.height * scale), height)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    bilinear = pillow().Resampling.BILINEAR  # smooths when it shrinks
-    return picture.resize(size, bilinear).crop((left, top, left + width, top + height))
+    return picture.resize(size, pillow().Resampling.BILINEAR)  # smooths when it shrinks
 
 
 def stretched(picture: Any, height: int, width: int) -> Any:

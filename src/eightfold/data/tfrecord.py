@@ -51,6 +51,13 @@ class TFRecordSource:
             if index >= start:
                 yield self._batch(_features(record, name), f"of record {index} in {name}")
 
+    def encoded(self) -> Iterator[tuple[str, bytes, Array | None]]:
+        """Of each record its name for messages, its picture as it is stored (empty without one) and its label."""
+        for index, (name, record) in enumerate(records_from(self.files)):
+            features = _features(record, name)
+            picture = features[PICTURE].bytes_list.value if PICTURE in features else ()
+            yield f"record {index} in {name}", picture[0] if picture else b"", class_label(features, self.specs)
+
     def _batch(self, features: Mapping[str, Any], where: str) -> Batch:
         if self.decode is not None:
             encoded = _found(features, PICTURE, where).bytes_list.value

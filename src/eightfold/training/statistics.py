@@ -88,6 +88,11 @@ class Recorder:
         self._left = [(layer, reason) for layer, reason in reasons if reason is not None]
         self._forward = tf.function(self._pass, autograph=False, reduce_retracing=True)
 
+    @property
+    def records(self) -> bool:
+        """Whether there is any batch normalization to recompute."""
+        return bool(self._moments)
+
     def recompute(self, batches: Iterable[Any], limit: int | None = None) -> Recomputed:
         """See `recompute_statistics`."""
         if isinstance(batches, np.ndarray | tf.Tensor | dict):

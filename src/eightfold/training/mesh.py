@@ -1,0 +1,141 @@
+"""Connections between all workers, and bytes that go both ways at once over them."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from eightfold.errors import PlatformError
+from eightfold.training.collective import WorkerLostError
+from eightfold.training.pulse import SILENCE, Pulse, ended
+
+__all__ = ["Link", "Mesh"]
+
+HEADER = struct.Struct("<8sQQ")
+"""What is done, how many bytes of it, and the how manieth time anything is done."""
+
+
+class Link(NamedTuple):
+    """What leads to one other worker."""
+
+    data: socket.socket
+    pulse: socket.socket
+
+
+class Mesh:
+    """This worker's connections to all others.
+
+    Args:
+        rank: of this worker.
+        links: to each other worker, by its rank.
+        silence: seconds after which a worker that gives no sign of life counts as lost.
+    """
+
+    def __init__(self, rank: int, links: Mapping[int, Link], silence: float = SILENCE) -> None:
+        self.rank, self.count = rank, len(links) + 1
+        self.others = tuple(sorted(links))
+        self._links = {other: link.data for other, link in links.items()}
+        self._turns = 0
+        for link in self._links.values():
+            link.setblocking(False)
+        self._pulse = Pulse({other: link.pulse for other, link in links.items()}, silence)
+
+    def close(self) -> None:
+        """Parts from the others."""
+        self._pulse.close()
+        for link in self._links.values():
+            link.close()
+
+    def meet(self, what: str, size: int = 0) -> None:
+        """Waits until all workers have come to the same place.
+
+        Args:
+            what: is done there; at most 8 letters.
+            size: how much of it.
+
+        Raises:
+            WorkerLostError: one does not come any more.
+            PlatformError: one has come to another place.
+        """
+        self._turns += 1
+        own = HEADER.pack(what.encode(), size, self._turns)
+        came = {other: bytearray(HEADER.size) for other in self.others}
+        self.exchange(dict.fromkeys(self.others, own), came)
+        for other, header in came.items():
+            if header != own:
+                name, amount, turn = HEADER.unpack(header)
+                there = name.rstrip(b"\0").decode()
+                raise PlatformError(
+                    f"the workers have come apart: worker {other} is at exchange {turn} ({there}, {amount} bytes), "
+                    f"worker {self.rank} at {self._turns} ({what}, {size} bytes); expected the same calls in the same "
+                    "order on all"
+                )
+
+    def exchange(self, sent: Mapping[int, Any], received: Mapping[int, Any]) -> None:
+        """Sends and receives until all has come and gone.
+
+        Args:
+            sent: a buffer for each worker that something goes to.
+            received: a buffer for each worker that something comes from; it is filled.
+
+        Raises:
+            WorkerLostError: a worker is lost.
+        """
+        going = {other: memoryview(buffer).cast("B") for other, buffer in sent.items()}
+        coming = {other: memoryview(buffer).cast("B") for other, buffer in received.items()}
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pulse.alarm, selectors.EVENT_READ, None)
+            waiting = {other: self._move(other, going, coming) for other in self.others}
+            for other, events in waiting.items():
+                if events:
+                    selector.register(self._links[other], events, other)
+            while any(waiting.values()):
+                for key, _ in selector.select():
+                    if key.data is None:
+                        raise self._alarm()
+                    events = self._move(key.data, going, coming)
+                    if not events:
+                        selector.unregister(key.fileobj)
+                    elif events != waiting[key.data]:
+                        selector.modify(key.fileobj, events, key.data)
+                    waiting[key.data] = events
+
+    def _move(self, other: int, going: dict[int, memoryview], coming: dict[int, memoryview]) -> int:
+        """Moves what can be moved now; what is still to be waited for, as a selector's events."""
+        link, events = self._links[other], 0
+        try:
+            if going.get(other):
+                going[other] = going[other][_now(link.send, going[other]) :]
+            if coming.get(other):
+                coming[other] = coming[other][self._arrived(other, link, coming[other]) :]
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise self._pulse.blame(other, ended(other)) from error
+        except OSError as error:
+            raise self._pulse.blame(other, f"the connection to worker {other} has failed: {error.strerror}") from error
+        events |= selectors.EVENT_WRITE if going.get(other) else 0
+        events |= selectors.EVENT_READ if coming.get(other) else 0
+        return events
+
+    def _arrived(self, other: int, link: socket.socket, room: memoryview) -> int:
+        try:
+            size = link.recv_into(room)
+        except BlockingIOError:
+            return 0
+        if not size:
+            raise self._pulse.blame(other, ended(other))
+        return size
+
+    def _alarm(self) -> WorkerLostError:
+        lost = self._pulse.lost
+        assert lost is not None  # the alarm rings for nothing else
+        return lost
+
+
+def _now(send: Any, data: memoryview) -> int:
+    try:
+        return int(send(data))
+    except BlockingIOError:
+        return 0

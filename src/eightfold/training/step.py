@@ -1,0 +1,111 @@
+"""What is computed for one batch: a step of training, and a step of evaluation. Both are compiled once.
+
+The loss is the cross-entropy of the scores, taken before a final softmax, plus what layers add by themselves (weight
+decay of the user's own, for example).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from eightfold.training.collective import Alone, Collective
+
+__all__ = ["Figures", "Steps"]
+
+
+class Figures(NamedTuple):
+    """Of one batch, as tensors: over all workers.
+
+    Attributes:
+        loss: the mean over the examples, float32.
+        correct: how many examples have their class first, float32.
+        examples: how many there were, float32.
+    """
+
+    loss: Any
+    correct: Any
+    examples: Any
+
+
+class Steps:
+    """The compiled steps of one model.
+
+    Args:
+        model: scores or probabilities, (batch, classes).
+        optimizer: of Keras; it is built here.
+        label_smoothing: the share of each label that is spread over all classes (Szegedy et al., "Rethinking the
+            Inception Architecture for Computer Vision", 2016).
+        class_weights: what an example of each class counts; one by default.
+        collective: who trains together.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Mapping[int, float] | None = None,
+        collective: Collective | None = None,
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
+        self._collective = collective or Alone()
+        self._smoothing = label_smoothing
+        self._classes = int(model.outputs[0].shape[-1])
+        self._weights = None
+        if class_weights is not None:
+            self._weights = tf.constant([class_weights[label] for label in range(self._classes)], tf.float32)
+        optimizer.build(model.trainable_variables)
+        pictures = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+        batch = (pictures, tf.TensorSpec((None,), tf.int32))
+        # Autograph would leave a file behind in the folder for temporary files where the process is killed.
+        self.train = tf.function(self._train, input_signature=batch, autograph=False)
+        self.evaluate = tf.function(self._evaluate, input_signature=batch, autograph=False)
+
+    def _train(self, pixels: Any, labels: Any) -> Figures:
+        """Changes the weights once, and gives what the model made of the batch before."""
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = _logits(self.model(pixels, training=True))
+            weights = tf.ones_like(labels, tf.float32) if self._weights is None else tf.gather(self._weights, labels)
+            total = tf.reduce_sum(weights)
+            loss = tf.reduce_sum(weights * self._cross_entropy(logits, labels)) / total
+            whole = tf.add_n([loss, *self.model.losses])
+        gradients = tape.gradient(whole, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients, figures = self._over_workers(gradients, _figures(loss, logits, labels))
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return figures
+
+    def _over_workers(self, gradients: list[Any], figures: Figures) -> tuple[list[Any], Figures]:
+        """The mean gradients and the figures of all workers, in one exchange: a step is made whole or not at all."""
+        if self._collective.count == 1:
+            return gradients, figures
+        share = figures.examples  # a worker counts by its examples
+        mine = tf.stack([figures.loss * share, figures.correct, share])
+        *summed, theirs = self._collective.sums([*(tf.convert_to_tensor(one) * share for one in gradients), mine])
+        loss, correct, examples = tf.unstack(theirs, num=3)
+        return [one / examples for one in summed], Figures(loss / examples, correct, examples)
+
+    def _evaluate(self, pixels: Any, labels: Any) -> Figures:
+        logits = _logits(self.model(pixels, training=False))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return _figures(tf.reduce_mean(losses), logits, labels)
+
+    def _cross_entropy(self, logits: Any, labels: Any) -> Any:
+        if not self._smoothing:
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        wanted = tf.one_hot(labels, self._classes) * (1 - self._smoothing) + self._smoothing / self._classes
+        return tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
+
+
+def _figures(loss: Any, logits: Any, labels: Any) -> Figures:
+    right = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
+    return Figures(loss, tf.reduce_sum(tf.cast(right, tf.float32)), tf.cast(tf.size(labels), tf.float32))
+
+
+def _logits(scores: Any) -> Any:
+    """The scores before a final softmax, whose logarithm would lose digits."""
+    return tf.cast(scores.op.inputs[0] if scores.op.type == "Softmax" else scores, tf.float32)
