@@ -3,9 +3,9 @@
 For each network TensorFlow fp32, eightfold int8 and the 8-bit models of OpenVINO, ONNX Runtime and LiteRT are first
 given the settings that suit each best on this machine: TensorFlow by `eightfold tune`, whose file is kept with the
 model, the others by the same races over the settings of `eightfold.bench.peers.best`. Then all take turns in one run,
-once for latency and once for throughput, and so do the float model in a default environment (oneDNN off, default
-threads, batch 1, as Keras exports it) and the 8-bit model with TensorFlow's default settings. Writes the tables of
-docs/benchmarks.md.
+once for latency (eightfold's model in bands, one for each core) and once for throughput, and so do the float model in a
+default environment (oneDNN off, default threads, batch 1, as Keras exports it) and the 8-bit model as it is quantized
+by default, with TensorFlow's default settings. Writes the tables of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import get_args
 import report
 import tables
 from models import ARCHITECTURES
-from networks import EIGHTFOLD, LITERT_TOOL, ONNXRUNTIME_TOOL, OPENVINO_TOOL, Network, Tool
+from networks import EIGHTFOLD, LITERT_TOOL, ONNXRUNTIME_TOOL, OPENVINO_TOOL, Network, Tool, in_bands
 from rich.console import Console
 from run import command, networks_parser, parsed, rows
 
@@ -74,10 +74,13 @@ def arguments() -> argparse.Namespace:
 def line_up(network: Network, mode: Mode, options: argparse.Namespace) -> list[Subject]:
     """All that is measured, each with its settings; the default environment first."""
     frozen, exported = network.exported()
-    ours, *others = (network.quantized(tool, options.images, again=False)[0] for tool in (EIGHTFOLD, *PEERS))
+    plain, *others = (network.quantized(tool, options.images, again=False)[0] for tool in (EIGHTFOLD, *PEERS))
+    ours = plain
+    if mode == "latency" and topology().usable > 1:
+        ours, _ = network.quantized(in_bands(topology().usable), options.images, again=False)
     own = [replace(one, runtime=tuned(one.model, mode, options)) for one in (frozen, ours)]
     peers = [replace(one, runtime=chosen(one, tool, mode, options)) for one, tool in zip(others, PEERS, strict=True)]
-    untuned = replace(ours, name=UNTUNED, runtime=Runtime(own[1].runtime.batch_size))
+    untuned = replace(plain, name=UNTUNED, runtime=Runtime(own[1].runtime.batch_size))
     return [default_environment(exported, batch_size=1), *own, untuned, *peers]
 
 

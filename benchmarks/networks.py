@@ -24,7 +24,7 @@ from eightfold.bench.peers.converter import Conversion
 from eightfold.bench.peers.environment import Environment
 from eightfold.bench.peers.peer import LITERT, ONNXRUNTIME, OPENVINO
 
-__all__ = ["EIGHTFOLD", "INC_TOOL", "LITERT_TOOL", "ONNXRUNTIME_TOOL", "OPENVINO_TOOL", "Network", "Tool"]
+__all__ = ["EIGHTFOLD", "INC_TOOL", "LITERT_TOOL", "ONNXRUNTIME_TOOL", "OPENVINO_TOOL", "Network", "Tool", "in_bands"]
 
 HERE = Path(__file__).parent
 
@@ -40,6 +40,7 @@ class Tool:
     name: str
     folder: str
     script: Path | None = None
+    arguments: tuple[str, ...] = ()
     environment: Environment | None = None
     entry: Entry | None = None
 
@@ -50,7 +51,7 @@ class Tool:
             SystemExit: the script failed; with the last lines that it wrote.
         """
         if self.entry is None:
-            return self._run([str(model), str(data), str(output)], work)
+            return self._run([str(model), str(data), str(output), *self.arguments], work)
         output.mkdir(parents=True, exist_ok=True)
         asked = Conversion(str(model), output, "serving_default", str(data))
         return run_converter(self.entry, self.entry.peer.converter(), asked)
@@ -79,10 +80,16 @@ class Tool:
 
 
 EIGHTFOLD = Tool("eightfold int8", "quantize_eightfold", HERE / "quantize_eightfold.py")
-INC_TOOL = Tool("INC int8", "inc_quantize", HERE / "peers/inc_quantize.py", INC)
+INC_TOOL = Tool("INC int8", "inc_quantize", HERE / "peers/inc_quantize.py", environment=INC)
 OPENVINO_TOOL, ONNXRUNTIME_TOOL, LITERT_TOOL = (
     Tool(str(Entry(peer)), f"{peer.name}_quantize", entry=Entry(peer)) for peer in (OPENVINO, ONNXRUNTIME, LITERT)
 )
+
+
+def in_bands(count: int) -> Tool:
+    """eightfold for one picture as soon as possible, computed in so many bands."""
+    script = HERE / "quantize_eightfold.py"
+    return Tool(EIGHTFOLD.name, f"quantize_eightfold_{count}_bands", script, (str(count),))
 
 
 @dataclass(frozen=True, slots=True)

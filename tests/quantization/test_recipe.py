@@ -161,9 +161,9 @@ def test_settings_make_their_observer(observer: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('observr = "kl"', r"unknown recipe key 'observr': expected bias_correction, .*; did you mean 'observer'\?"),
+        ('observr = "kl"', r"unknown recipe key 'observr': expected bands, .*; did you mean 'observer'\?"),
         ("overrides = []", r"unknown recipe key 'overrides'.*did you mean 'override'\?"),
-        ("zzz = 1", r"unknown recipe key 'zzz': expected bias_correction, [a-z_, ]+$"),
+        ("zzz = 1", r"unknown recipe key 'zzz': expected bands, bias_correction, [a-z_, ]+$"),
         (
             'observer = "minmx"',
             r"'observer': expected one of minmax, .*received 'minmx'; did you mean 'minmax'\?",

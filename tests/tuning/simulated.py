@@ -56,6 +56,7 @@ class Machine:
             name: traits.uniform(-0.25, 0.25)
             for name in ("caller", -1, 1, None, "pinned", "tcmalloc", "jemalloc", "system")
         }
+        self.gain["beside"] = random.Random(self.seed + 2).uniform(-0.25, 0.25)  # operations side by side
         self.int8 = traits.uniform(1.5, 3.8)
         self.phase = traits.uniform(0, 6)
 
@@ -70,7 +71,9 @@ class Machine:
         factor = self.int8 if one.variant == "int8" else 1.0
         factor *= 1 - self.cache * math.log(how.batch_size, 32) * (how.instances > 1)
         waking = self.gain["caller"] * (threads > 1) / math.sqrt(how.batch_size)
-        factor *= math.exp(waking * (CALLER_THREAD in how.env) + self.gain[how.inter] / 2)
+        factor *= math.exp(
+            waking * (CALLER_THREAD in how.env) + self.gain["beside" if (how.inter or 0) > 1 else how.inter] / 2
+        )
         factor *= math.exp(self.gain["pinned"] * (how.cores is not None) / 3 + self.gain[how.allocator] / 2)
         return float(100 * used * alone * factor)
 

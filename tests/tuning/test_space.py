@@ -46,7 +46,19 @@ def test_every_candidate_fits_the_machine(mode: Mode, machine: Topology) -> None
 
 def test_places_of_few_cores() -> None:
     assert places(space_of("throughput", cores(2))) == {(1, 2, 2), (2, 1, 1)}
-    assert places(space_of("latency", cores(2))) == {(1, 2, 2), (1, 1, 1)}
+    assert places(space_of("latency", cores(2))) == {(1, 2, 2), (1, 1, 1), (1, 2, 1)}  # the last: two side by side
+    assert places(space_of("latency", cores(1))) == {(1, 1, 1)}
+
+
+def test_a_model_in_bands_is_tried_with_a_thread_for_each() -> None:
+    space = space_of("latency", cores(4), bands=2)
+    side_by_side = [one.runtime for one in space.places(space.start) if one.runtime.inter == 2]
+    assert [(how.instances, how.cores, how.intra) for how in side_by_side] == [(1, 2, 1)]
+    assert CALLER_THREAD not in side_by_side[0].env
+    assert space.start.runtime == side_by_side[0]
+    assert (space_of("latency", cores(4)).start.runtime.inter or 0) < 2
+    space = space_of("throughput", cores(4), bands=2)
+    assert not [one for one in space.places(space.start) if (one.runtime.inter or 0) > 1]
 
 
 def test_places_of_many_cores_are_few() -> None:

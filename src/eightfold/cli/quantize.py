@@ -83,6 +83,16 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
     per_tensor: Annotated[
         bool, typer.Option("--per-tensor", help="One weight scale for a tensor, not for each output channel.")
     ] = False,
+    bands: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            metavar="N",
+            help="For real time: compute each picture in N parts side by side, on as many cores.",
+            show_default="1",
+        ),
+    ] = None,
     exclude: Exclude = None,
     recipe: RecipeFile = None,
     dynamic: Annotated[
@@ -114,6 +124,7 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
     \b
     [bold]Examples[/]
       $ eightfold quantize resnet50/ -d photos/ --preprocess caffe -o int8/
+      $ eightfold quantize resnet50/ -d photos/ -o live-int8/ --bands 2
       $ eightfold quantize net.keras -d sample.npz -o net-int8/ --observer kl
       $ eightfold quantize bert/ --dynamic -o bert-int8/ --exclude '^pooler'
       $ eightfold quantize net/ -d sample.npz -o net-int8/ \\
@@ -123,7 +134,7 @@ def quantize(  # noqa: PLR0913  (one argument for each option)
     """
     overwrite = overwrite or resume
     refuse_existing(output, overwrite=overwrite)
-    chosen = build_recipe(recipe, observer and observer.value, exclude or (), per_tensor=per_tensor)
+    chosen = build_recipe(recipe, observer and observer.value, exclude or (), per_tensor=per_tensor, bands=bands)
     if data is None and not dynamic:
         raise RecipeError(
             "calibration needs a sample of the model's real input: give it with --data, or choose --dynamic"
@@ -179,7 +190,12 @@ def refuse_existing(output: Path, *, overwrite: bool) -> None:
 
 
 def build_recipe(
-    file: Path | None, observer: str | None, exclude: list[str] | tuple[str, ...], *, per_tensor: bool
+    file: Path | None,
+    observer: str | None,
+    exclude: list[str] | tuple[str, ...],
+    *,
+    per_tensor: bool,
+    bands: int | None = None,
 ) -> Recipe:
     """The recipe of the file, or the defaults, with the options of the command line over it.
 
@@ -193,4 +209,6 @@ def build_recipe(
         recipe = replace(recipe, observer=observer)
     if per_tensor:
         recipe = replace(recipe, per_channel=False)
+    if bands is not None:
+        recipe = replace(recipe, bands=bands)
     return replace(recipe, exclude=(*recipe.exclude, *exclude))

@@ -181,6 +181,8 @@ class Recipe:
         min_tensorflow: the oldest TensorFlow that must run the result, `major.minor`, 2.16 or newer.
         min_sqnr_db: the signal-to-quantization-noise ratio that the outputs must reach, in dB.
         fallback: verification may give regions back to fp32, for `min_sqnr_db` or where int8 is slower.
+        bands: parts of each picture that the saved model computes side by side, the same bits for one batch in less
+            time; as many as there are cores for it.
         overrides: other settings for some nodes; where several apply, the last one wins.
 
     Raises:
@@ -201,6 +203,7 @@ class Recipe:
     min_tensorflow: str = "2.16"
     min_sqnr_db: float = 10.0
     fallback: bool = True
+    bands: int = 1
     overrides: tuple[Override, ...] = field(default=())
 
     def __post_init__(self) -> None:

@@ -113,6 +113,7 @@ RULES: Mapping[str, Rule] = {
     "min_tensorflow": Rule('a release of TensorFlow such as "2.16", at least that', _holds(_is_release)),
     "min_sqnr_db": Rule("a finite number", _holds(_number)),
     "fallback": _BOOL,
+    "bands": Rule("a whole number from 1 to 64", _holds(lambda v: _integer(v) and 1 <= v <= 64)),
     "match": Rule("a regular expression", _pattern_fault),
     "op": Rule("an op type", _holds(_name)),
     "region": Rule("the names of two nodes", _holds(_two_names)),

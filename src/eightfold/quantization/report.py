@@ -16,7 +16,7 @@ from eightfold.quantization.analysis import Analysis
 from eightfold.quantization.chart import Chart
 from eightfold.quantization.search_record import SearchRecord
 
-__all__ = ["RECIPE_FILE", "REPORT_FILE", "Fidelity", "Report", "Speed", "StepRecord", "read_report"]
+__all__ = ["RECIPE_FILE", "REPORT_FILE", "Fidelity", "Report", "Speed", "StepRecord", "read_report", "report_file"]
 
 REPORT_FILE = "assets.extra/eightfold.json"
 RECIPE_FILE = "assets.extra/recipe.toml"
@@ -187,6 +187,11 @@ def _unpacked(kind: Any, values: str | Mapping[str, Any] | None) -> Any:
     return kind.unpack(values) if isinstance(values, str) else kind.from_dict(values)
 
 
+def report_file(model: Path) -> Path:
+    """Where the report of a model is: in the SavedModel folder, or beside the frozen `.pb`."""
+    return model / REPORT_FILE if model.is_dir() else model.with_suffix(".json")
+
+
 def read_report(path: str | Path) -> Report:
     """The report inside a model that eightfold saved.
 
@@ -199,8 +204,7 @@ def read_report(path: str | Path) -> Report:
     Raises:
         ModelError: the model has none, or a damaged one.
     """
-    folder = Path(path)
-    file = folder / REPORT_FILE if folder.is_dir() else folder.with_suffix(".json")
+    file = report_file(Path(path))
     if not file.is_file():
         raise ModelError(f"{path} was not made by eightfold: it has no {REPORT_FILE}")
     try:

@@ -12,6 +12,7 @@ from eightfold.errors import DataError
 from eightfold.graph.ir import Array, Ref
 from eightfold.graph.model import Model
 from eightfold.graph.ranges import Range
+from eightfold.passes.bands import in_bands
 from eightfold.quantization.dynamic import lower_dynamic
 from eightfold.quantization.explain import step_records
 from eightfold.quantization.placement import written_beside
@@ -21,7 +22,7 @@ from eightfold.quantization.report import RECIPE_FILE, REPORT_FILE, Report
 from eightfold.rewrites.correction import Corrections
 from eightfold.tf.frozen import write_frozen
 from eightfold.tf.savedmodel import write_saved_model
-from eightfold.tf.session import Runner
+from eightfold.tf.session import Runner, infer
 
 __all__ = ["Quantized", "written_beside"]
 
@@ -90,18 +91,24 @@ class Quantized:
                 written_beside(recipe, overwrite) as settled,
                 written_beside(target, overwrite) as place,
             ):
-                write_frozen(self.model, place)
+                write_frozen(self._written, place)
                 report.write_text(self._final_report(place.stat().st_size).to_json())
                 self._recipe.save(settled)
             return target
         with written_beside(target, overwrite) as place:
-            write_saved_model(self.model, place)
+            write_saved_model(self._written, place)
             report = place / REPORT_FILE
             report.parent.mkdir(exist_ok=True)
             self._recipe.save(place / RECIPE_FILE)
             size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
             report.write_text(self._final_report(size).to_json())
         return target
+
+    @property
+    def _written(self) -> Model:
+        """The model as it is saved: in bands, where the recipe wants them."""
+        bands = self.plan.settled_recipe.bands
+        return self.model if bands == 1 else in_bands(self.model, infer(self.model.graph), bands)
 
     @property
     def _recipe(self) -> Recipe:

@@ -20,6 +20,7 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from eightfold.errors import DataError, ModelError
 from eightfold.graph.ir import Array
 from eightfold.graph.model import Signature, TensorSpec
+from eightfold.tf.apart import apart, running
 from eightfold.tf.freeze import guessed_signature, quiet, signatures_of
 from eightfold.tf.frozen import read_graph_def
 from eightfold.tf.graph_file import all_quantized
@@ -43,7 +44,8 @@ class Prepared:
         model: a SavedModel folder, a frozen `.pb`, or any other file that `eightfold.tf.read` knows.
         signature: which of its signatures; `serving_default`, or else the first, where none is named.
         intra: threads inside one operation. The first session of a process makes them for all.
-        inter: operations at a time; -1 runs them in the thread that calls.
+        inter: operations at a time; -1 runs them in the thread that calls. Where each has one thread (`intra` 1),
+            every one of these threads gets a core of its own, if there are as many.
         layout: "NHWC" or "NCHW": what TensorFlow brings the images of a float graph to; None leaves them.
         bfloat16: whether TensorFlow does float convolutions and products in bfloat16.
 
@@ -68,7 +70,10 @@ class Prepared:
         rewrites = bfloat16 or layout is not None or not all_quantized(Path(model))
         config = session_config(intra, inter, layout, bfloat16, rewrites=rewrites)
         self._path = model
+        before = running()
         self._session, self.signature = _opened(Path(model), signature, config)
+        if inter is not None and inter > 1 and intra == 1:
+            apart(before)
         self._call = _callable(self._session, self.signature)
         self._takes = [_Taken(spec) for spec in self.signature.inputs.values()]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eightfold.bench.machine import this_machine
 from eightfold.errors import ModelError, PlatformError, RecipeError
+from eightfold.quantization.report import read_report, report_file
 from eightfold.running.settings import Mode
 from eightfold.system.allocators import installed
 from eightfold.system.instructions import has_bfloat16
@@ -97,6 +98,7 @@ class Request:
             variants=self.variants,
             allocators=("system", *installed()),
             channels_first=_is_channels_first(self.model),
+            bands=_bands(self.int8 or self.model),
             env=self.env,
         )
 
@@ -138,6 +140,12 @@ def check_model(path: Path) -> None:
             f"{path} cannot be tuned as it is: expected a SavedModel folder or a frozen .pb file; "
             "save a Keras model as one with model.export(folder)"
         )
+
+
+def _bands(model: Path) -> int:
+    """In how many bands a model computes its pictures; 1 where eightfold has not made it."""
+    file = report_file(model)
+    return int(read_report(model).recipe.get("bands", 1)) if file.is_file() else 1
 
 
 def _is_channels_first(model: Path) -> bool:

@@ -24,7 +24,7 @@ FAVOURED_CORES = 4
 
 CALLER_THREAD = "TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD"
 """oneDNN computes a part of each operation in the thread that runs it, and does not wake two for nothing."""
-INTER = (-1, 1, None)
+INTER: tuple[int, int, None] = (-1, 1, None)
 """Operations in the calling thread; a pool of one thread; TensorFlow's choice. The first is best on most machines."""
 ALLOCATORS: tuple[Allocator, ...] = ("tcmalloc", "jemalloc", "system")
 """The one that is best on most machines first."""
@@ -69,6 +69,7 @@ def space_of(
     variants: Sequence[Variant] = ("fp32",),
     allocators: Sequence[Allocator] = ("system",),
     channels_first: bool = False,
+    bands: int = 1,
     env: Mapping[str, str] | None = None,
 ) -> Space:
     """The candidates for a machine.
@@ -81,15 +82,17 @@ def space_of(
         allocators: those that are installed.
         channels_first: whether float convolutions of the model are NCHW: TensorFlow can bring them to NHWC, and on
             CPUs only that way.
+        bands: of the image that the model computes side by side; for latency the search begins with as many operations
+            at a time, each with one thread.
         env: environment variables to try, each by itself.
     """
     sizes = tuple(dict.fromkeys(batch_sizes)) or ((1,) if mode == "latency" else BATCH_SIZES)
     batch_size = min(sizes, key=lambda size: abs(size - (1 if mode == "latency" else FAVOURED_BATCH)))
-    places = _places(mode, machine)
+    places = _places(mode, machine, bands)
     installed = [name for name in ALLOCATORS if name in allocators]
     first = Runtime(batch_size=batch_size, inter=INTER[0], env={CALLER_THREAD: "1"}, allocator=installed[0])
     first = replace(first, precision=_precision(variants[-1]))
-    start = _placed(Candidate(variants[-1], first), _favoured(mode, places))
+    start = _placed(Candidate(variants[-1], first), places[-1] if bands > 1 else _favoured(mode, places))
     return Space(
         start=start,
         default=Candidate(variants[0], Runtime(batch_size=batch_size)),
@@ -100,7 +103,7 @@ def space_of(
     )
 
 
-def _places(mode: Mode, machine: Topology) -> list[dict[str, int]]:
+def _places(mode: Mode, machine: Topology, bands: int) -> list[dict[str, int]]:
     """Instances and cores for each: one instance on ever more cores, or all cores for ever more instances."""
     doubled = [1 << power for power in range(machine.usable.bit_length()) if 1 << power < machine.usable]
     counts = {*doubled, machine.usable}
@@ -109,13 +112,18 @@ def _places(mode: Mode, machine: Topology) -> list[dict[str, int]]:
     else:
         counts.add(min(len(machine.nodes), machine.usable))
         pairs = [(instances, machine.usable // instances) for instances in sorted(counts)]
-    return [{"instances": instances, "cores": cores, "intra": cores} for instances, cores in pairs]
+    places = [{"instances": instances, "cores": cores, "intra": cores, "inter": INTER[0]} for instances, cores in pairs]
+    if mode == "latency":
+        # Operations side by side: what a model in bands was made for, and what suits branches.
+        beside = bands if 1 < bands <= machine.usable else machine.usable
+        places += [{"instances": 1, "cores": beside, "intra": 1, "inter": beside}] if beside > 1 else []
+    return places
 
 
 def _favoured(mode: Mode, places: Sequence[dict[str, int]]) -> dict[str, int]:
     """Few cores for an instance of many; for latency all, up to where waking threads costs more than they bring."""
     limit = 2 * FAVOURED_CORES if mode == "latency" else FAVOURED_CORES
-    within = [place for place in places if place["cores"] <= limit]
+    within = [place for place in places if place["cores"] <= limit and place["inter"] < 2]
     if mode == "latency":
         return max(within, key=lambda place: place["cores"])
     return within[-1] if len(places) <= 3 else within[0]
