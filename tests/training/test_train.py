@@ -135,6 +135,16 @@ def test_a_run_is_resumed_only_as_the_same(tmp_path: Path) -> None:
         trained(output=tmp_path / "run", resume=True, epochs=5, rate=0.1)
 
 
+def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(epoch: Any) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        trained(output=tmp_path / "run", on_epoch=killed, precision="fp32")
+    monkeypatch.setattr("eightfold.training.accelerate.trial", lambda *_: pytest.fail("no trial is needed"))
+    assert trained(output=tmp_path / "run", resume=True, precision="auto").report.acceleration.precision == "fp32"
+
+
 def test_a_loss_that_is_no_number_ends_it_and_keeps_the_batch(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="expected a finite number.*the batch is kept in.*lower the rate"):
         trained(output=tmp_path / "run", rate=1e20, epochs=5, optimizer="sgd")

@@ -17,6 +17,7 @@ from eightfold.training.ending import Ending
 from eightfold.training.falling import Falling
 from eightfold.training.loop import Loop
 from eightfold.training.optimizers import optimizer_of, rate_of, set_batch_norm_momentum
+from eightfold.training.precision import precision_of
 from eightfold.training.recipe import TrainingRecipe
 from eightfold.training.step import Steps
 
@@ -130,6 +131,7 @@ def _about(net: Any, recipe: TrainingRecipe, pictures: TrainingData, ending: End
         "classes": list(pictures.classes),
         "pictures": [len(pictures.rows), len(pictures.held_rows)],
         "image size": pictures.train.size,
+        "precision": precision_of(net),
         "epochs": ending.epochs or "auto",
         "seed": seed,
         **document,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +71,32 @@ class Checkpoint:
         Raises:
             DataError: it is damaged, or was written by another eightfold.
         """
+        with self._opened() as (arrays, state):
+            groups: dict[str, list[Array]] = {}
+            names = [name.rpartition("/") for name in arrays.files if name != "state"]
+            for group, _, at in sorted(names, key=lambda name: (name[0], int(name[2]))):
+                groups.setdefault(group, []).append(arrays[f"{group}/{at}"])
+        return groups, state
+
+    def state(self) -> dict[str, Any]:
+        """The state alone.
+
+        Raises:
+            DataError: it is damaged, or was written by another eightfold.
+        """
+        with self._opened() as (_, state):
+            return state
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, dict[str, Any]]]:
         try:
             with self.file.open("rb") as opened, np.load(opened) as arrays:
                 state = json.loads(str(arrays["state"]))
-                groups: dict[str, list[Array]] = {}
-                names = [name.rpartition("/") for name in arrays.files if name != "state"]
-                for group, _, at in sorted(names, key=lambda name: (name[0], int(name[2]))):
-                    groups.setdefault(group, []).append(arrays[f"{group}/{at}"])
+                if state.get("format") != _FORMAT:
+                    raise DataError(f"{self.file} was written by another eightfold; start anew with --overwrite")
+                yield arrays, state
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"the checkpoint {self.file} is damaged: {error}; start anew with --overwrite") from error
-        if state.get("format") != _FORMAT:
-            raise DataError(f"{self.file} was written by another eightfold; start anew with --overwrite")
-        return groups, state
 
     def remove(self) -> None:
         """Removes it, where there is one, and its folder where nothing else is in that."""

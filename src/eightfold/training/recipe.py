@@ -31,8 +31,6 @@ Schedule = Literal["cosine", "constant"]
 
 LARGE = 128
 """Examples in a batch from which on Muon is chosen, whose work does not grow with the batch."""
-FEW = 1000
-"""Steps of a run, below which Muon is chosen at any batch: it learns more in each, and they are soon made."""
 GROWN_FROM = 64
 """Larger first batches are hardly faster on a CPU, and make fewer steps."""
 GROWING = "Smith et al. 2018, arXiv:1711.00489"
@@ -191,7 +189,7 @@ def recipe_for(
             "examples or a smaller batch"
         )
     steps = updates // accumulate  # over the ends of epochs; what is left at the end of the run is lost
-    chosen = _chosen(size, steps, why) if optimizer == "auto" else optimizer
+    chosen = _chosen(size, why) if optimizer == "auto" else optimizer
     if chosen not in REFERENCES:
         raise RecipeError(f"there is no optimizer {chosen!r}; expected auto or one of {', '.join(REFERENCES)}")
     reference = REFERENCES[chosen]
@@ -265,13 +263,10 @@ def _batch_norm(updates: int, why: dict[str, str]) -> float:
     return batch_norm_momentum(updates)
 
 
-def _chosen(batch_size: int, steps: int, why: dict[str, str]) -> Name:
-    """Muon where the steps are few, or so large that its own work is small beside them; else gradient descent."""
+def _chosen(batch_size: int, why: dict[str, str]) -> Name:
+    """Muon where the steps are so large that its own work is small beside them; else gradient descent."""
     if batch_size >= LARGE:
         why["optimizer"] = f"a batch of {LARGE} or more: of all optimizers it lost least by few and large steps"
         return "muon"
-    if steps < FEW:
-        why["optimizer"] = f"{steps} steps, fewer than {FEW}: it learned most in few steps"
-        return "muon"
-    why["optimizer"] = f"a batch below {LARGE} and {steps} steps: as good, and its steps cost least"
+    why["optimizer"] = f"a batch below {LARGE}: its steps cost least; Muon's take half as long again and more"
     return "sgd"

@@ -23,6 +23,7 @@ import tensorflow as tf
 from eightfold.bench.cache import cache as cache_folder
 from eightfold.bench.machine import this_machine
 from eightfold.data.augment import Augment
+from eightfold.data.epochs import Epochs
 from eightfold.data.labelled import Cache, read_labelled
 from eightfold.data.training_data import TrainingData, training_data
 from eightfold.errors import RecipeError
@@ -183,7 +184,7 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         tell("build", 0, None)
         net = classifier(model, side=side, classes=len(pictures.classes), weights=weights, seed=seed)
         batches = training_batches(pictures, recipe, augment, seed, those)
-        accelerate(net, precision, batch=example(batches))
+        _accelerated(net, precision, batches, checkpoint if resume else None, those)
         loop = loop_of(
             net,
             recipe,
@@ -208,6 +209,18 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         if folder is not None:
             _write(folder, net, report)
     return Trained(net, pictures.classes, tuple(loop.epochs), report, None if output is None else Path(output))
+
+
+def _accelerated(net: Any, precision: Choice, batches: Epochs, resumed: Checkpoint | None, workers: Collective) -> None:
+    """Makes the network fast: of several workers in the precision that the first finds, and when a run goes on in that
+    which it began with, whatever a trial would say today."""
+    if workers.rank == 0:
+        if precision == "auto" and resumed is not None:
+            precision = resumed.state()["about"]["precision"]
+        accelerate(net, precision, batch=example(batches))
+    found = workers.gather(net.acceleration.precision if workers.rank == 0 else None)[0]
+    if workers.rank:
+        accelerate(net, found)
 
 
 def _target(target: float | str | None) -> float | None:

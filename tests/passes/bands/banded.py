@@ -101,9 +101,9 @@ class Net:
         return self.writer.node(op, self.last, attrs={**geometry, "padding": padding.encode(), "data_format": b"NHWC"})
 
     def _add(self, layer: Layer) -> Ref:
-        """relu(conv(conv(x)) + x)."""
-        inner = self.conv(self.last, Layer("conv", window=1))
-        y = self.conv(inner, Layer("conv", layer.window, dilation=layer.dilation), relu=False)
+        """relu(conv(conv(x)) + x), one window the smaller, the larger the other is."""
+        inner = self.conv(self.last, Layer("conv", layer.window, dilation=layer.dilation))
+        y = self.conv(inner, Layer("conv", 4 - layer.window), relu=False)
         return self.writer.node("Relu", self.writer.node("AddV2", y, self.last))
 
     def _shortcut(self, layer: Layer) -> Ref:

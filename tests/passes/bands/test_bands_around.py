@@ -29,14 +29,18 @@ def with_outputs(model: Model, *refs: Ref) -> Model:
 
 @pytest.mark.parametrize("rows_from", [6, 20])
 def test_codes_and_ranges_that_are_outputs(rows_from: int) -> None:
-    case = of(Layer("conv"), Layer("average", 2), Layer("conv"))
-    inner = [n for n in case.int8.graph if n.op in ("_FusedQuantizedConv2D", "QuantizedAvgPool", "QuantizeV2")]
-    refs = [Ref(node.name, port) for node in inner for port in range(3)]
+    case = of(Layer("conv"), Layer("average", 2), Layer("reshape"), Layer("conv"))
+    ports = {"_FusedQuantizedConv2D": 3, "QuantizedAvgPool": 3, "QuantizeV2": 3, "Reshape": 1}
+    refs = [Ref(node.name, port) for node in case.int8.graph for port in range(ports.get(node.op, 0))]
     model = with_outputs(case.int8, *refs)
     banded = cut(model, rows_from=rows_from)
     assert_equal(model, banded, case.feeds)
-    for key, spec in banded.default.outputs.items():  # tensors keep their names
-        assert spec.ref.port or spec.ref == model.default.outputs[key].ref
+    for key, spec in model.default.outputs.items():  # tensors keep their names, and are joined, not computed again
+        if key != "y" and not spec.ref.port:
+            assert banded.default.outputs[key].ref == spec.ref
+            op = model.graph[spec.ref].op
+            whole = rows_from == 20 and op in ("QuantizeV2", "Reshape")
+            assert banded.graph[spec.ref].op == (op if whole else "ConcatV2")
 
 
 @pytest.mark.parametrize("rows_from", [6, 20])
@@ -122,19 +126,31 @@ def test_a_piece_is_written_once_for_all_its_readers() -> None:
     assert ops.count("Slice") == 2 * 2 + 2  # of each, a row of each band; and the rows of the picture
 
 
-def test_a_summand_whose_rows_the_other_band_still_reads_is_copied() -> None:
-    """The kernel adds into its summand; the other band's 3x3 window reads a row of that."""
+def copied(model: Model) -> list[bool]:
+    """For each fused sum, whether it adds into a copy of its summand."""
+    sums = [node for node in model.graph if b"Sum" in node.attrs.get("fused_ops", ())]
+    return [model.graph[node.inputs[3]].op == "QuantizedMaxPool" for node in sums]
+
+
+@pytest.mark.parametrize(("window", "expected"), [(3, [True, True]), (1, [False, False])])
+def test_a_summand_whose_rows_the_other_band_still_reads_is_copied(window: int, expected: list[bool]) -> None:
+    """The kernel adds into its summand; the window of the other band's convolution may reach into that."""
+    case = of(Layer("add", window))
+    assert copied(case.int8) == [False]  # what reads the summand is done before the sum
+    banded = cut(case.int8)
+    assert copied(banded) == expected
+    assert_equal(case.int8, banded, case.feeds)
+
+
+def test_copies_of_summands_are_cut() -> None:
     made = Net(12, 6)
     y = made.conv(made.last, Layer("conv"), relu=False)
-    total = made.writer.node("Relu", made.writer.node("AddV2", y, made.last))
-    made.last = total
+    made.last = made.writer.node("Relu", made.writer.node("AddV2", y, made.last))
     case = lowered(made.model())
-    assert case.ops["QuantizedMaxPool"] == 1  # itself is read by the convolution
+    assert copied(case.int8) == [True]  # the convolution itself reads it
     banded = cut(case.int8)
-    sums = [node for node in banded.graph if b"Sum" in node.attrs.get("fused_ops", ())]
-    assert len(sums) == 2
-    for node in sums:
-        assert banded.graph[node.inputs[3]].op == "QuantizedMaxPool"
+    assert copied(banded) == [True, True]
+    assert bands_of(banded)["QuantizedMaxPool"] == 2
     assert_equal(case.int8, banded, case.feeds)
 
 
@@ -150,6 +166,14 @@ def test_the_constants_of_a_channel_go_with_it() -> None:
             assert whole is not None
             np.testing.assert_array_equal(banded.graph.constant(inputs[place]), whole[..., span])
         assert banded.graph[inputs[1]].attrs["dtype"] == "qint8"
+
+
+def test_a_window_over_all_rows_reads_the_whole() -> None:
+    case = lowered(net([Layer("conv", 5), Layer("conv", 1)], height=4))
+    first, second = kernels(case.int8.graph)[:2]
+    banded = cut(case.int8, rows_from=4)
+    assert {banded.graph[f"{second.name}/band_{part}"].inputs[0] for part in range(2)} == {first.ref}
+    assert_equal(case.int8, banded, case.feeds)
 
 
 def test_a_concat_reads_bands_of_channels_directly() -> None:

@@ -7,6 +7,7 @@ from banded import INT32, Layer, Net, assert_equal, bands_of, cut, net
 
 from eightfold.graph.ir import Node, Shape
 from eightfold.graph.model import Model, TensorSpec
+from eightfold.passes.bands.eligible import has_channel_bands
 from eightfold.quantization.dynamic import lower_dynamic
 from lowering import Lowered, feeds_for, lowered
 
@@ -120,6 +121,15 @@ def test_ranges_that_are_computed() -> None:
     assert bands_of(banded)["_FusedQuantizedConv2D"] > 0
     assert_equal(dynamic, banded, case.feeds)
     assert cut(dynamic, rows_from=20) is dynamic
+
+
+@pytest.mark.parametrize("fused", [(), (b"BiasAdd",), (b"Requantize",), (b"BiasAdd", b"Relu")])
+def test_sums_without_bias_or_in_32_bits_are_not_cut_in_channels(fused: tuple[bytes, ...]) -> None:
+    graph = of(Layer("conv")).int8.graph
+    node = next(node for node in graph if node.op == "_FusedQuantizedConv2D")
+    sizes = dict.fromkeys(node.inputs, (12, 6, 4))
+    assert has_channel_bands(graph, node, sizes)
+    assert not has_channel_bands(graph, node.with_attrs(fused_ops=fused), sizes)
 
 
 def test_a_filter_that_is_computed() -> None:

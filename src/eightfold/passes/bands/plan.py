@@ -22,12 +22,12 @@ ROWS, CHANNELS = 1, 3
 """Axes of [N, H, W, C]."""
 
 ROWS_FROM = 28
-"""The smallest height that is cut in rows. In bands of less, the rows that neighbours must hand over, and reading all
-weights once for each band, cost more than is gained."""
+"""The smallest height that is cut in rows. Each band of rows reads all weights, of which smaller images have more, and
+takes rows from its neighbours. ResNet-50 with two bands takes 5.44 ms with 28 and 5.55 ms with 14."""
 
 CHANNELS_FROM = 7
-"""The smallest height, below that, of an image that is cut in channels. Convolutions over still smaller ones are over
-before a second thread has begun."""
+"""The smallest height, below that, of an image that is cut in channels. ResNet-50 takes 5.44 ms with 7 and 5.48 ms with
+1, where what follows its global average is cut as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class _Plan:
     def _wanted(self, node: Node) -> tuple[Span, ...] | None:
         """For what costs little: in each band all rows that its readers need, where nobody reads the whole."""
         users = self._graph.users.get(node.ref, ())
-        whole = any(not self._cut_in_rows(user) or position not in images_read(user) for user, position in users)
+        whole = any(not self._cut_in_rows(user) for user, _ in users)
         if node.op not in FOLLOWERS or whole or node.ref in self._outputs:
             return None
         bands = []
