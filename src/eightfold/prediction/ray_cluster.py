@@ -72,10 +72,10 @@ def _knock(address: str) -> None:
 
 
 def surveyed(job: str, content: str) -> list[Node]:
-    """All nodes that compute, each asked by a process on it.
+    """All nodes that compute, each asked by a process on it; without those that go meanwhile.
 
     Raises:
-        PlatformError: eightfold cannot be imported on one of them, or it does not answer.
+        PlatformError: eightfold cannot be imported on one of them, or it does not answer; or all have gone.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -84,19 +84,24 @@ def surveyed(job: str, content: str) -> list[Node]:
     for node in _computing():
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         asked[node["NodeID"]] = ray.remote(num_cpus=0, scheduling_strategy=there)(look).remote(job, content)
-    found = []
+    found, gone = [], []
     for node in _computing():
         name = node["NodeManagerAddress"]
         if node["NodeID"] not in asked:  # it came just now
             continue
         try:
             seen = ray.get(asked[node["NodeID"]], timeout=SURVEY)
+        except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+            gone.append(name)  # a node that has died stays on Ray's list for a while
+            continue
         except ray.exceptions.RayError as error:
             raise PlatformError(
                 f"the node {name} cannot run eightfold; install the same versions as on this machine on all of them: "
                 f"{_cause(error)}"
             ) from error
         found.append(Node(name, node["NodeID"], node["Resources"]["CPU"], **seen))
+    if gone and not found:
+        raise PlatformError(f"no node of the cluster answers: {', '.join(gone)} have gone; expected one that is alive")
     return found
 
 
