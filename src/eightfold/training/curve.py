@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eightfold.errors import MissingExtraError, OutputError
+from eightfold.errors import MissingExtraError
+from eightfold.quantization.placement import written_beside
 from eightfold.training.history import Epoch
 
 if TYPE_CHECKING:
@@ -92,14 +92,8 @@ def _drawing(title: str, file: Path) -> Iterator[Any]:
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     yield figure.subplots(1, 2)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        figure.savefig(beside, format="png", dpi=100)
-        beside.replace(file)
-    except OSError as error:
-        raise OutputError(f"the picture cannot be written to {file}: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(file, overwrite=True) as place:
+        figure.savefig(place, format="png", dpi=100)
 
 
 def _lines(axes: Any, x: str, y: str, at: Sequence[int], lines: Mapping[Any, Sequence[float]]) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from eightfold.errors import OutputError
+from eightfold.quantization.placement import written_beside
 from eightfold.training.checkpoint import Checkpoint
 
 __all__ = ["CHECKPOINT", "RunFolder"]
@@ -87,15 +87,8 @@ class RunFolder:
         Raises:
             OutputError: it cannot be written.
         """
-        file = self.path / name
-        beside = file.with_name(f".{name}.{os.getpid()}")
-        try:
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(file)
-        except OSError as error:
-            raise OutputError(f"{file} cannot be written: {error.strerror}") from error
-        finally:
-            beside.unlink(missing_ok=True)
+        with written_beside(self.path / name, overwrite=True) as place:
+            place.write_text(text, encoding="utf-8")
 
     def _check(self, *, resume: bool, overwrite: bool) -> None:
         over = (self.path / "report.json").exists()

@@ -323,9 +323,9 @@ def _report(
 
 def _write(folder: RunFolder, net: Any, report: TrainingReport) -> None:
     """Writes what is left when the run is over; the checkpoint goes last."""
-    beside = folder / ".model.keras"
-    net.save(beside.with_suffix(".new.keras"))
-    beside.with_suffix(".new.keras").replace(folder / "model.keras")
+    beside = folder / ".new.keras"  # Keras goes by the suffix
+    net.save(beside)
+    beside.replace(folder / "model.keras")
     write_curve(
         report.epochs, f"{report.model}: {report.accuracy:.1%} of the validation pictures", folder / "curve.png"
     )
