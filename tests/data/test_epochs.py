@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from picture_files import pixels
+from PIL import Image
 
 from eightfold.data import Augment, Labelled, read_labelled
 from eightfold.data.augment import Drawn
@@ -219,6 +221,14 @@ def module_turned(squares: Array, drawn: Drawn) -> Array:
 
     made: Array = turned(tf.cast(squares, tf.float32), drawn.transforms(SIZE), SIZE).numpy()
     return made
+
+
+def test_smaller_pictures_are_those_that_pillow_makes(exact: Labelled) -> None:
+    small = replace(exact.epochs(ROWS, 5, shuffle=False), resized=8)
+    assert small.shape == (None, 8, 8, 3)
+    found = np.concatenate([images for images, _ in read(one_epoch(small))])
+    wanted = [Image.fromarray(one).resize((8, 8), Image.Resampling.BILINEAR) for one in exact.pixels]
+    assert np.abs(found - np.stack([np.asarray(one) for one in wanted])).max() <= 1.0  # Pillow rounds twice
 
 
 @pytest.mark.parametrize("workers", [2, 3])

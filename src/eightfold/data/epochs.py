@@ -1,6 +1,6 @@
 """The batches of training epochs: which pictures are in each, in what order, and what is changed in them.
 
-pixels of the rows of a batch  --crop, flip (NumPy)-->  uint8  --brightness, contrast (TensorFlow)-->  float32
+pixels of the rows of a batch  --crop, flip (NumPy)-->  uint8  --size, brightness, contrast (TensorFlow)-->  float32
 
 All of it follows from the seed, the number of the epoch and the number of the batch.
 """
@@ -32,7 +32,7 @@ class Epochs:
     Attributes:
         pixels: uint8 [n, stored, stored, channels].
         labels: whole numbers [n].
-        size: height and width of what a batch has of each picture.
+        size: height and width of what is kept of each picture.
         rows: the pictures of an epoch.
         batch_size: the last batch of an epoch may be smaller.
         seed: of order and augmentation.
@@ -40,6 +40,7 @@ class Epochs:
         augment: what is changed; `None` leaves the centre of each picture as it is.
         drop_remainder: a smaller last batch is left out.
         worker, workers: of each batch, every `workers`-th picture from number `worker` on; see `share`.
+        resized: height and width that a batch has it in, if that is less.
     """
 
     pixels: Array
@@ -53,6 +54,7 @@ class Epochs:
     drop_remainder: bool = False
     worker: int = 0
     workers: int = 1
+    resized: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.seed < 0:
@@ -84,7 +86,8 @@ class Epochs:
         """Of the pictures of a batch, where the number of them is known if all batches have the same."""
         even = self.drop_remainder or len(self.rows) % self.batch_size == 0
         count = len(range(self.worker, self.batch_size, self.workers))
-        return count if even else None, self.size, self.size, int(self.pixels.shape[3])
+        side = self.resized or self.size
+        return count if even else None, side, side, int(self.pixels.shape[3])
 
     def rows_of(self, epoch: int, batch: int) -> Array:
         """The pictures of a batch, of this worker, as rows of `pixels`."""
@@ -118,7 +121,7 @@ class Epochs:
         return pixels, self.labels[rows].astype(np.int32), drawn
 
     def _cropped(self, rows: Array, drawn: Drawn) -> Array:
-        made = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        made = np.empty((len(rows), self.size, self.size, self.pixels.shape[3]), np.uint8)
         flips = zip(drawn.upside_down, drawn.mirrored, strict=True)
         for at, (row, (top, left), (down, across)) in enumerate(zip(rows, drawn.corners, flips, strict=True)):
             part = window(self.pixels[row], top, left, self.size)
@@ -187,6 +190,8 @@ def _filled(epochs: Epochs, pairs: Any) -> Any:
         pixels = tf.cast(tf.ensure_shape(pixels, [count, None, None, shape[-1]]), tf.float32)
         if turns:
             pixels = turned(pixels, tf.ensure_shape(transforms, [count, 8]), epochs.size)
+        if epochs.resized is not None:
+            pixels = tf.image.resize(pixels, shape[:2], antialias=True)  # as pictures of that size are made from files
         if colours:
             pixels = coloured(pixels, tf.ensure_shape(gain, [count]), tf.ensure_shape(shift, [count]))
         return tf.ensure_shape(pixels, [count, *shape]), tf.ensure_shape(labels, [count])

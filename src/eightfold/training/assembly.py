@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from eightfold.training.precision import precision_of
 from eightfold.training.recipe import TrainingRecipe
 from eightfold.training.step import Steps
 
-__all__ = ["STATISTICS", "chosen_batch_size", "example", "loop_of", "statistics_batches", "training_batches"]
+__all__ = ["chosen_batch_size", "example", "loop_of", "training_batches"]
 
 BATCHES = (16, 32, 64)
 STEPS_AN_EPOCH = 40
@@ -100,14 +101,15 @@ def loop_of(
     )
     synchronized(those, [*net.variables, *optimizer.variables])
     held = pictures.held.epochs(pictures.held_rows, max(recipe.micro_batch, STATISTICS_BATCH), shuffle=False)
-    few = max(LEAST_STATISTICS, round(len(pictures.rows) * STATISTICS_SHARE))
+    few = min(max(LEAST_STATISTICS, round(len(pictures.rows) * STATISTICS_SHARE)), STATISTICS)
     return Loop(
         steps,
         falling,
-        batches,
+        lambda epoch: replace(
+            batches, batch_size=recipe.batch_in(epoch) // recipe.accumulate, resized=recipe.side_in(epoch)
+        ),
         held.share(those.rank, those.count),
-        statistics_batches(pictures, min(few, STATISTICS), seed) if recompute else None,
-        recipe.batch_in if recipe.growth else None,
+        tuple(_statistics_batches(pictures, count, seed) for count in (few, STATISTICS)) if recompute else None,
         ending,
         checkpoint,
         _about(net, recipe, pictures, ending, seed),
@@ -115,7 +117,7 @@ def loop_of(
     )
 
 
-def statistics_batches(pictures: TrainingData, count: int, seed: int) -> Any:
+def _statistics_batches(pictures: TrainingData, count: int, seed: int) -> Any:
     """Batches of training pictures, not augmented, that batch-norm statistics are taken from."""
     rows = np.random.default_rng(seed).permutation(pictures.rows)[:count]
     return one_epoch(pictures.train.epochs(rows, STATISTICS_BATCH, shuffle=False))

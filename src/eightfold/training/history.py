@@ -21,6 +21,7 @@ class Epoch:
         accuracy: the share of them whose class came first.
         val_loss, val_accuracy: of the validation pictures, with batch-norm statistics recomputed.
         rate: the learning rate of the last step.
+        side: height and width of the pictures it was trained on; validation has them in their whole size.
         seconds: of the steps alone.
         images_per_second: in these.
         whole_seconds: with statistics and validation.
@@ -33,6 +34,7 @@ class Epoch:
     val_loss: float
     val_accuracy: float
     rate: float
+    side: int
     seconds: float
     images_per_second: float
     whole_seconds: float
@@ -50,7 +52,7 @@ class Epoch:
         return (
             f"epoch {self.epoch}: loss {self.loss:.4f}, accuracy {self.accuracy:.1%}; "
             f"validation: loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.1%}; "
-            f"{self.images_per_second:.1f} images/s"
+            f"{self.images_per_second:.1f} images/s at {self.side} px"
         )
 
 

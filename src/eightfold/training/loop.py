@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -86,11 +86,11 @@ class Loop:
     Args:
         steps: the compiled steps, with their model and optimizer.
         rate: the optimizer's schedule.
-        training: the batches to train with; with several workers, this one's share of each.
+        training: the batches to train with in each epoch, the first of which is 0; with several workers, this one's
+            share of each.
         validation: the batches to judge with, likewise.
-        statistics: batches of inputs that batch-norm statistics are recomputed from before each validation; None: they
-            stay what moving averages are.
-        batch_in: the batch size of each epoch, the first of which is 0; None: that of `training` in all.
+        statistics: batches of inputs that batch-norm statistics are recomputed from before each validation, and more
+            of them for the trained model; None: they stay what moving averages are.
         ending: when it is over.
         checkpoint: where it is kept; None: nowhere.
         about: what a checkpoint must have been made with to be gone on from, by names for people.
@@ -101,10 +101,9 @@ class Loop:
         self,
         steps: Steps,
         rate: Falling,
-        training: Epochs,
+        training: Callable[[int], Epochs],
         validation: Epochs,
-        statistics: Any,
-        batch_in: Callable[[int], int] | None,
+        statistics: tuple[Any, Any] | None,
         ending: Ending,
         checkpoint: Checkpoint | None,
         about: dict[str, Any],
@@ -113,7 +112,6 @@ class Loop:
         self._steps, self._rate = steps, rate
         self._training, self._validation = training, validation
         self._recorder, self._statistics = Recorder(steps.model), statistics
-        self._batch_in = batch_in
         self._ending, self._checkpoint, self._about = ending, checkpoint, about
         self._workers = workers
         self._best: list[Array] = []
@@ -213,7 +211,7 @@ class Loop:
     def _epoch(self, tell: Tell) -> Epoch:
         number = len(self.state.epochs)
         before_it, total = self._steps_before(number), self._steps_before(self._ending.most)
-        batches = self._batches(number)
+        batches = self._training(number)
         start = saved = time.perf_counter()
         before = self.state.seconds
         for pixels, labels in one_epoch(batches, number, self.state.batch):
@@ -228,8 +226,7 @@ class Loop:
                 saved = now
         rate = float(self._steps.optimizer.learning_rate)
         if self.recomputes:
-            self._recorder.recompute(self._statistics)
-            synchronized(self._workers, self._steps.model.non_trainable_variables)
+            self._recompute(final=number + 1 == self._ending.epochs)
         validated = self.validated()
         totals, seconds = self.state.totals, self.state.seconds
         return Epoch(
@@ -240,20 +237,15 @@ class Loop:
             val_loss=validated.mean_loss,
             val_accuracy=validated.accuracy,
             rate=rate,
+            side=batches.shape[1],
             seconds=seconds,
             images_per_second=totals.examples / seconds,
             whole_seconds=before + time.perf_counter() - start,
         )
 
-    def _batches(self, epoch: int) -> Epochs:
-        """What an epoch is trained on."""
-        return self._training if self._batch_in is None else replace(self._training, batch_size=self._batch_in(epoch))
-
     def _steps_before(self, epoch: int) -> int:
         """Steps of all epochs before one."""
-        if self._batch_in is None:
-            return epoch * self._training.steps
-        return sum(self._batches(one).steps for one in range(epoch))
+        return sum(self._training(one).steps for one in range(epoch))
 
     def _step(self, epoch: int, pixels: Any, labels: Any) -> None:
         with self._workers.guarded():
@@ -267,10 +259,25 @@ class Loop:
                 batch,
                 np.asarray(pixels),
                 np.asarray(labels),
-                self._batches(epoch).rows_of(epoch, batch),
+                self._training(epoch).rows_of(epoch, batch),
             )
         self.state.totals.add(*figures)
         self.state.batch += 1
+
+    def finish(self) -> tuple[float, float]:
+        """Takes the final statistics, if the last epoch did not: loss and accuracy of the validation pictures then."""
+        last = self.state.epochs[-1]
+        if last.epoch == self._ending.epochs:
+            return last.val_loss, last.val_accuracy
+        if self.recomputes:
+            self._recompute(final=True)
+        validated = self.validated()
+        return validated.mean_loss, validated.accuracy
+
+    def _recompute(self, *, final: bool) -> None:
+        assert self._statistics is not None
+        self._recorder.recompute(self._statistics[final])
+        synchronized(self._workers, self._steps.model.non_trainable_variables)
 
     def validated(self) -> Totals:
         """What the model makes of the validation pictures."""

@@ -56,6 +56,8 @@ class TrainingRecipe:
         batch_norm_momentum: of the moving statistics of batch norms.
         growth: stages of (epochs, batch size) where the batch grows while the run goes on, the last at `batch_size`;
             empty where all epochs have that size.
+        sizes: stages of (epochs, height and width) where the pictures grow while the run goes on (see `resizing`);
+            empty where all epochs have them in their whole size.
         why: how each of these was derived, in words, by its name; what was asked for is not in it.
 
     Raises:
@@ -75,6 +77,7 @@ class TrainingRecipe:
     label_smoothing: float = 0.0
     batch_norm_momentum: float = 0.99
     growth: tuple[tuple[int, int], ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
     why: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -93,8 +96,11 @@ class TrainingRecipe:
             expect(name, value, "a number from 0 to 1", is_number(value) and 0 <= value <= 1)
         decay = self.weight_decay
         expect("weight_decay", decay, "a number of at least 0", is_number(decay) and decay >= 0)
-        object.__setattr__(self, "growth", tuple((epochs, size) for epochs, size in self.growth))
+        for name in ("growth", "sizes"):
+            object.__setattr__(self, name, tuple((epochs, size) for epochs, size in getattr(self, name)))
         self._check_growth()
+        sizes = [count for stage in self.sizes for count in stage]
+        expect("sizes", self.sizes, "stages of epochs and height and width", all(is_whole(one, 1) for one in sizes))
         whole = self.batch_size % self.accumulate == 0
         expect("accumulate", self.accumulate, f"a divisor of the batch size {self.batch_size}", whole)
 
@@ -115,11 +121,11 @@ class TrainingRecipe:
 
     def batch_in(self, epoch: int) -> int:
         """Examples in one step of an epoch, the first of which is 0; after the stages of growth as in the last."""
-        for epochs, size in self.growth:
-            if epoch < epochs:
-                return size
-            epoch -= epochs
-        return self.batch_size
+        return _in_stage(self.growth, epoch) or self.batch_size
+
+    def side_in(self, epoch: int) -> int | None:
+        """Height and width of the pictures of an epoch, the first of which is 0; None: their whole size."""
+        return _in_stage(self.sizes, epoch)
 
     def document(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
@@ -132,6 +138,15 @@ class TrainingRecipe:
             + (f"; {self.why[name]}" if name in self.why else "")
             for name, value in shown
         )
+
+
+def _in_stage(stages: tuple[tuple[int, int], ...], epoch: int) -> int | None:
+    """What holds in an epoch, of stages of (epochs, what holds); None after them."""
+    for epochs, what in stages:
+        if epoch < epochs:
+            return what
+        epoch -= epochs
+    return None
 
 
 def recipe_for(

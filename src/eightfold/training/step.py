@@ -1,17 +1,20 @@
 """What is computed for one batch: a step of training, and a step of evaluation. Both are compiled once.
 
 The loss is the cross-entropy of the scores, taken before a final softmax, plus what layers add by themselves (weight
-decay of the user's own, for example).
+decay of the user's own, for example). A step of training is compiled for each size that pictures come in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
+from eightfold.errors import ModelError
+from eightfold.tf.reasons import reason
 from eightfold.training.collective import Alone, Collective
+from eightfold.training.resizing import any_size
 
 __all__ = ["Figures", "Steps"]
 
@@ -28,6 +31,9 @@ class Figures(NamedTuple):
     loss: Any
     correct: Any
     examples: Any
+
+
+Step: TypeAlias = Callable[[Any, Any], Figures]
 
 
 class Steps:
@@ -59,14 +65,46 @@ class Steps:
         if class_weights is not None:
             self._weights = tf.constant([class_weights[label] for label in range(self._classes)], tf.float32)
         optimizer.build(model.trainable_variables)
-        pictures = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
-        batch = (pictures, tf.TensorSpec((None,), tf.int32))
+        self._trained: dict[tuple[int, ...], Step] = {}
+        self.evaluate = self._compiled(self._evaluate, model.inputs[0].shape[1:])
+
+    def train(self, pixels: Any, labels: Any) -> Figures:
+        """Changes the weights once, and gives what the model made of the batch before.
+
+        Args:
+            pixels: float32 [batch, height, width, channels]; the size may be another one than that of the model.
+            labels: int32 [batch].
+
+        Raises:
+            ModelError: the model cannot take pictures of that size.
+        """
+        shape = tuple(pixels.shape[1:])
+        if shape not in self._trained:
+            self._trained[shape] = self._train_at(shape)
+        return self._trained[shape](pixels, labels)
+
+    def _train_at(self, shape: tuple[int, ...]) -> Step:
+        """The step for examples of one shape."""
+        compiled = self._compiled(self._train, shape)
+        if shape == tuple(self.model.inputs[0].shape[1:]):
+            return compiled
+        try:
+            with any_size(self.model):
+                compiled.get_concrete_function()  # type: ignore[attr-defined]
+        except ValueError as error:
+            raise ModelError(
+                f"{self.model.name!r} cannot be trained on pictures of {shape[0]} x {shape[1]}: {reason(error)}; "
+                "expected a network that takes any size: train without progressive resizing"
+            ) from error
+        return compiled
+
+    @staticmethod
+    def _compiled(step: Step, shape: tuple[int | None, ...]) -> Step:
+        batch = (tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None,), tf.int32))
         # Autograph would leave a file behind in the folder for temporary files where the process is killed.
-        self.train = tf.function(self._train, input_signature=batch, autograph=False)
-        self.evaluate = tf.function(self._evaluate, input_signature=batch, autograph=False)
+        return tf.function(step, input_signature=batch, autograph=False)  # type: ignore[no-any-return]
 
     def _train(self, pixels: Any, labels: Any) -> Figures:
-        """Changes the weights once, and gives what the model made of the batch before."""
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = _logits(self.model(pixels, training=True))

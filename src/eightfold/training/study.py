@@ -18,12 +18,11 @@ from eightfold.bench.machine import Machine
 from eightfold.data.training_data import TrainingData
 from eightfold.errors import RecipeError
 from eightfold.training.accelerate import Choice, accelerate
-from eightfold.training.assembly import STATISTICS, example, loop_of, statistics_batches, training_batches
+from eightfold.training.assembly import example, loop_of, training_batches
 from eightfold.training.classifier import SCRATCH, classifier
 from eightfold.training.ending import Ending
 from eightfold.training.loop import Diverged, Tell
 from eightfold.training.recipe import TrainingRecipe, growing_from, recipe_for
-from eightfold.training.statistics import recompute_statistics
 
 __all__ = ["Outcome", "Study", "batch_study", "our_recipe", "plain_recipe"]
 
@@ -204,15 +203,13 @@ def _trained(
         loop.run(tell)
     except Diverged:
         diverged = True
-    if loop.recomputes and not diverged:
-        recompute_statistics(net, statistics_batches(pictures, STATISTICS, seed))
-    validated = loop.validated()
+    loss, accuracy = (float("nan"), 0.0) if diverged else loop.finish()
     return Outcome(
         batch_size=batch_size,
         how=how,
         seed=seed,
-        accuracy=0.0 if diverged else validated.accuracy,
-        val_loss=validated.mean_loss,
+        accuracy=accuracy,
+        val_loss=loss,
         seconds_per_epoch=median(one.seconds for one in loop.epochs) if loop.epochs else float("nan"),
         images_per_second=median(one.images_per_second for one in loop.epochs) if loop.epochs else float("nan"),
         optimizer=recipe.optimizer,

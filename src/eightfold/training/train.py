@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -29,11 +29,9 @@ from eightfold.data.training_data import TrainingData, training_data
 from eightfold.errors import RecipeError
 from eightfold.training.accelerate import Choice, accelerate
 from eightfold.training.assembly import (
-    STATISTICS,
     chosen_batch_size,
     example,
     loop_of,
-    statistics_batches,
     training_batches,
 )
 from eightfold.training.checkpoint import Checkpoint
@@ -46,8 +44,8 @@ from eightfold.training.history import Epoch, best_of
 from eightfold.training.loop import Diverged, Loop, Tell
 from eightfold.training.recipe import TrainingRecipe, growing_from, recipe_for
 from eightfold.training.report import Seconds, TrainingReport, peak_memory_gb
+from eightfold.training.resizing import LEAST, half, size_stages
 from eightfold.training.run_folder import CHECKPOINT, RunFolder
-from eightfold.training.statistics import recompute_statistics
 
 __all__ = ["Trained", "train"]
 
@@ -94,6 +92,7 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
     label_smoothing: float = 0.0,
     micro_batch: int | None = None,
     grow_from: int | Literal["auto"] | None = "auto",
+    progressive_resizing: int | Literal["auto"] | None = None,
     validation: float | str | Path = 0.2,
     augment: bool | Augment = True,
     balance: bool = False,
@@ -126,6 +125,8 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         optimizer, rate, label_smoothing, micro_batch: see `eightfold.training.recipe.recipe_for`.
         grow_from: the batch size of the first epochs, from which it doubles to `batch_size`; `auto`: 64 where the batch
             is large and the number of epochs given; None: all epochs have the same.
+        progressive_resizing: height and width of the pictures in the first half of the epochs, from which they grow to
+            `image_size`; `auto`: half of that; None: all epochs have the whole size. See `eightfold.training.resizing`.
         validation: the share of each class that is kept for validation; or data of its own.
         augment: random flips, crops, brightness and contrast; False for none; or an `Augment`.
         balance: whether classes with few pictures count as much as those with many.
@@ -177,6 +178,7 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
             label_smoothing=label_smoothing,
             micro_batch=micro_batch,
         )
+        recipe = _resizing(recipe, progressive_resizing, side, ending)
         if recipe.micro_batch < those.count:
             raise RecipeError(
                 f"{those.count} workers cannot share batches of {recipe.micro_batch}; expected larger ones"
@@ -202,7 +204,7 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
             folder.write_text("classes.txt", "\n".join(pictures.classes) + "\n")
         ended = _run(loop, folder, tell, on_epoch, pictures)
         tell("finish", 0, None)
-        accuracy = _finished(net, loop, pictures, seed)
+        _, accuracy = loop.finish()
         report = _report(
             net, recipe, pictures, loop, ended, accuracy, side, those.count, (began, decoded, time.perf_counter())
         )
@@ -233,6 +235,19 @@ def _growing(
     if grow_from != "auto":
         return grow_from
     return growing_from(batch_size) if ending.epochs is not None and micro_batch is None else None
+
+
+def _resizing(recipe: TrainingRecipe, first: int | Literal["auto"] | None, side: int, ending: Ending) -> TrainingRecipe:
+    """The recipe, with pictures that grow where that is asked for."""
+    if first is None:
+        return recipe
+    if ending.epochs is None:
+        raise RecipeError("pictures cannot grow over a number of epochs that is left open; expected epochs=N")
+    if first != "auto" and not LEAST <= first < side:
+        raise RecipeError(f"pictures cannot grow from {first} pixels; expected {LEAST} to {side - 1}, or auto")
+    begin = half(side) if first == "auto" else first
+    why = f"from {begin} to {side} pixels (Tan and Le 2021, arXiv:2104.00298)"
+    return replace(recipe, sizes=size_stages(begin, side, ending.epochs), why={**recipe.why, "sizes": why})
 
 
 def _check(ending: Ending, *, resume: bool, output: str | Path | None) -> None:
@@ -269,13 +284,6 @@ def _run(
             np.savez(folder / "diverged.npz", x=error.pixels, y=error.labels, names=np.array(names))
             error.args = (f"{error}; the batch is kept in {folder / 'diverged.npz'}: lower the rate (--rate)",)
             raise
-
-
-def _finished(net: Any, loop: Loop, pictures: TrainingData, seed: int) -> float:
-    """Takes the final statistics; the share of validation pictures that the model then gets right."""
-    if loop.recomputes:
-        recompute_statistics(net, statistics_batches(pictures, STATISTICS, seed))
-    return loop.validated().accuracy
 
 
 def _report(
