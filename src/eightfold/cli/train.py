@@ -178,6 +178,13 @@ def train(  # noqa: PLR0913  (one argument for each option)
     epochs: Epochs = "10",
     target: Target = None,
     weights: Weights = "scratch",
+    freeze: Annotated[
+        bool,
+        typer.Option(
+            "--freeze",
+            help="Train the last layer only, on features that are computed once for each picture (transfer learning).",
+        ),
+    ] = False,
     batch_size: BatchSize = "auto",
     precision: Precision = "auto",
     optimizer: Optimizer = "auto",
@@ -215,6 +222,7 @@ def train(  # noqa: PLR0913  (one argument for each option)
       $ eightfold train -d documents/ -m resnet50 --image-size 160 -o run/
       $ eightfold train -d documents/ -m mobilenetv2 --epochs auto \\
             --target accuracy=0.98 --from imagenet -o run/
+      $ eightfold train -d documents/ -m resnet50 --from imagenet --freeze -o head/
       $ eightfold train -d documents/ -m nets:small --image-size 128 \\
             --workers 2 -o run/
       $ eightfold train -d documents/ -m nets:small --image-size 128 \\
@@ -264,6 +272,7 @@ def train(  # noqa: PLR0913  (one argument for each option)
             epochs="auto" if epochs == "auto" else _whole("--epochs", epochs),
             target=target,
             weights=weights,
+            freeze=freeze,
             batch_size="auto" if batch_size == "auto" else _whole("--batch-size", batch_size),
             precision=precision,
             optimizer=optimizer,

@@ -56,6 +56,8 @@ def _figures(report: TrainingReport) -> Iterator[tuple[str, str]]:
     yield "memory", f"{report.peak_memory_gb:.1f} GB"
     yield "precision", f"{report.acceleration.precision}; {report.acceleration.why}"
     yield "recipe", f"{report.recipe.optimizer}, batch {report.recipe.batch_size}, rate {report.recipe.rate:.3g}"
+    if report.views:
+        yield "trained", f"the last layer, on features computed once, {report.views} for each picture"
     if report.workers > 1:
         yield "workers", str(report.workers)
 

@@ -70,6 +70,19 @@ class Epochs:
         """The part of each batch that one of several workers has; all parts are the batch, changes included."""
         return replace(self, worker=worker, workers=workers)
 
+    def sized(self, batch_size: int, resized: int | None = None) -> Epochs:
+        """The same pictures in other batches, and of another height and width."""
+        return replace(self, batch_size=batch_size, resized=resized)
+
+    def dataset(self, epoch: int = 0, first: int = 0) -> Any:
+        """See `one_epoch`."""
+        return one_epoch(self, epoch, first)
+
+    @property
+    def side(self) -> int:
+        """Height and width of the pictures of a batch."""
+        return self.resized or self.size
+
     @property
     def steps(self) -> int:
         """Batches of an epoch."""
@@ -86,8 +99,7 @@ class Epochs:
         """Of the pictures of a batch, where the number of them is known if all batches have the same."""
         even = self.drop_remainder or len(self.rows) % self.batch_size == 0
         count = len(range(self.worker, self.batch_size, self.workers))
-        side = self.resized or self.size
-        return count if even else None, side, side, int(self.pixels.shape[3])
+        return count if even else None, self.side, self.side, int(self.pixels.shape[3])
 
     def rows_of(self, epoch: int, batch: int) -> Array:
         """The pictures of a batch, of this worker, as rows of `pixels`."""

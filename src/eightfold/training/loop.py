@@ -13,11 +13,10 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from eightfold.data.epochs import Epochs, one_epoch
 from eightfold.errors import DataError, ModelError
 from eightfold.graph.ir import Array
 from eightfold.training.checkpoint import Checkpoint, assign
@@ -28,13 +27,31 @@ from eightfold.training.history import Epoch, Totals, best_of
 from eightfold.training.statistics import Recorder
 from eightfold.training.step import Steps
 
-__all__ = ["Diverged", "Loop", "Tell"]
+__all__ = ["Batches", "Diverged", "Loop", "Tell"]
 
 CHECKPOINT_SECONDS = 300.0
 """Between two checkpoints inside an epoch; each epoch ends with one."""
 
 Tell: TypeAlias = Callable[[str, int, "int | None"], None]
 """Told a stage, what is done of it and, where known, its total."""
+
+
+class Batches(Protocol):
+    """What the loop trains or validates with: epochs of pictures, or of what a frozen body has made of them."""
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+
+    @property
+    def side(self) -> int:
+        """Height and width of the pictures."""
+
+    def rows_of(self, epoch: int, batch: int) -> Array:
+        """Which pictures a batch holds."""
+
+    def dataset(self, epoch: int = 0, first: int = 0) -> Any:
+        """The batches of an epoch, from one of them on: inputs and labels."""
 
 
 class Diverged(ModelError):
@@ -101,9 +118,9 @@ class Loop:
         self,
         steps: Steps,
         rate: Falling,
-        training: Callable[[int], Epochs],
-        validation: Epochs,
-        statistics: tuple[Any, Any] | None,
+        training: Callable[[int], Batches],
+        validation: Batches,
+        statistics: tuple[Batches, Batches] | None,
         ending: Ending,
         checkpoint: Checkpoint | None,
         about: dict[str, Any],
@@ -214,7 +231,7 @@ class Loop:
         batches = self._training(number)
         start = saved = time.perf_counter()
         before = self.state.seconds
-        for pixels, labels in one_epoch(batches, number, self.state.batch):
+        for pixels, labels in batches.dataset(number, self.state.batch):
             self._step(number, pixels, labels)
             now = time.perf_counter()
             self.state.seconds = before + now - start
@@ -237,7 +254,7 @@ class Loop:
             val_loss=validated.mean_loss,
             val_accuracy=validated.accuracy,
             rate=rate,
-            side=batches.shape[1],
+            side=batches.side,
             seconds=seconds,
             images_per_second=totals.examples / seconds,
             whole_seconds=before + time.perf_counter() - start,
@@ -276,13 +293,13 @@ class Loop:
 
     def _recompute(self, *, final: bool) -> None:
         assert self._statistics is not None
-        self._recorder.recompute(self._statistics[final])
+        self._recorder.recompute(self._statistics[final].dataset())
         synchronized(self._workers, self._steps.model.non_trainable_variables)
 
     def validated(self) -> Totals:
         """What the model makes of the validation pictures."""
         totals = Totals()
-        for pixels, labels in one_epoch(self._validation):
+        for pixels, labels in self._validation.dataset():
             if not len(labels):
                 continue  # the last batch had fewer pictures than there are workers
             totals.add(*(float(one) for one in self._steps.evaluate(pixels, labels)))

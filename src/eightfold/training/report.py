@@ -53,6 +53,7 @@ class TrainingReport:
         seconds: where the time went.
         peak_memory_gb: of this process, in 1e9 bytes.
         workers: how many trained together.
+        views: of each picture whose features were computed once, as the body was frozen; 0: all layers were trained.
         machine, versions, command, when: what it ran on, and how it was started.
     """
 
@@ -69,6 +70,7 @@ class TrainingReport:
     seconds: Seconds
     peak_memory_gb: float
     workers: int
+    views: int
     machine: Machine
     versions: Mapping[str, str]
     command: str

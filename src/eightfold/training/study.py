@@ -18,11 +18,13 @@ from eightfold.bench.machine import Machine
 from eightfold.data.training_data import TrainingData
 from eightfold.errors import RecipeError
 from eightfold.training.accelerate import Choice, accelerate
-from eightfold.training.assembly import example, loop_of, training_batches
+from eightfold.training.assembly import example, loop_of
 from eightfold.training.classifier import SCRATCH, classifier
+from eightfold.training.collective import Alone
 from eightfold.training.ending import Ending
 from eightfold.training.loop import Diverged, Tell
 from eightfold.training.recipe import TrainingRecipe, growing_from, recipe_for
+from eightfold.training.sets import picture_sets, training_batches
 
 __all__ = ["Outcome", "Study", "batch_study", "our_recipe", "plain_recipe"]
 
@@ -197,7 +199,8 @@ def _trained(
     net = classifier(model, side=pictures.train.size, classes=len(pictures.classes), weights=weights, seed=seed)
     batches = training_batches(pictures, recipe, seed=seed)
     accelerate(net, precision, batch=example(batches))
-    loop = loop_of(net, recipe, pictures, batches, Ending(epochs), seed=seed, recompute=how == "ours")
+    sets = picture_sets(pictures, recipe, batches, Alone(), seed)
+    loop = loop_of(net, recipe, pictures, sets, Ending(epochs), seed=seed, recompute=how == "ours")
     diverged = False
     try:
         loop.run(tell)

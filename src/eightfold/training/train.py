@@ -22,30 +22,28 @@ import tensorflow as tf
 
 from eightfold.bench.cache import cache as cache_folder
 from eightfold.bench.machine import this_machine
+from eightfold.bench.named import named
 from eightfold.data.augment import Augment
 from eightfold.data.epochs import Epochs
 from eightfold.data.labelled import Cache, read_labelled
 from eightfold.data.training_data import TrainingData, training_data
 from eightfold.errors import RecipeError
 from eightfold.training.accelerate import Choice, accelerate
-from eightfold.training.assembly import (
-    chosen_batch_size,
-    example,
-    loop_of,
-    training_batches,
-)
+from eightfold.training.assembly import chosen_batch_size, example, loop_of
 from eightfold.training.checkpoint import Checkpoint
 from eightfold.training.classifier import SCRATCH, classifier, default_side
 from eightfold.training.collective import Alone, Collective
 from eightfold.training.curve import needs_matplotlib, write_curve
 from eightfold.training.ending import Ending, Verdict, target_of
 from eightfold.training.events import Events
+from eightfold.training.frozen import frozen, parted
 from eightfold.training.history import Epoch, best_of
 from eightfold.training.loop import Diverged, Loop, Tell
 from eightfold.training.recipe import TrainingRecipe, growing_from, recipe_for
 from eightfold.training.report import Seconds, TrainingReport, peak_memory_gb
 from eightfold.training.resizing import LEAST, half, size_stages
 from eightfold.training.run_folder import CHECKPOINT, RunFolder
+from eightfold.training.sets import feature_sets, picture_sets, training_batches
 
 __all__ = ["Trained", "train"]
 
@@ -85,6 +83,7 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
     epochs: int | Literal["auto"] = EPOCHS,
     target: float | str | None = None,
     weights: str = SCRATCH,
+    freeze: bool = False,
     batch_size: int | Literal["auto"] = "auto",
     precision: Choice = "auto",
     optimizer: OptimizerName = "auto",
@@ -120,6 +119,8 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
             help either; the model is then the best of all epochs.
         target: training ends as soon as this share of the validation pictures is right: 0.98 or "accuracy=0.98".
         weights: `scratch`, `imagenet`, or a file of weights to begin with.
+        freeze: train the last layer only (transfer learning): what comes before it is computed once for each picture,
+            of up to four augmented views, and epochs take a moment.
         batch_size: examples for each change of the weights.
         precision: `auto` takes bfloat16 where a short trial says that it is faster; see `accelerate`.
         optimizer, rate, label_smoothing, micro_batch: see `eightfold.training.recipe.recipe_for`.
@@ -155,8 +156,9 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
     tell, those = progress or (lambda *_: None), workers or Alone()
     ending = Ending(None if epochs == "auto" else epochs, _target(target))
     _check(ending, resume=resume, output=output)
+    _check_freezing(model, weights, progressive_resizing, freeze=freeze)
     with ExitStack() as stack:
-        folder, checkpoint = None, None
+        folder, checkpoint, freezing = None, None, stack.enter_context(ExitStack())
         if output is not None:
             needs_matplotlib()
             checkpoint = Checkpoint(Path(output) / CHECKPOINT)  # whoever is left of several workers writes it
@@ -185,16 +187,26 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
             )
         tell("build", 0, None)
         net = classifier(model, side=side, classes=len(pictures.classes), weights=weights, seed=seed)
-        batches = training_batches(pictures, recipe, augment, seed, those)
+        if freeze:
+            freezing.enter_context(frozen(net))
+        batches = training_batches(pictures, recipe, augment, seed)
         _accelerated(net, precision, batches, checkpoint if resume else None, those)
+        trainee = net
+        if freeze:
+            body, trainee = parted(net)
+            planned = ending.epochs or GUESS
+            sets = feature_sets(body, pictures, recipe, batches, those, seed, epochs=planned, tell=tell)
+        else:
+            sets = picture_sets(pictures, recipe, batches, those, seed)
         loop = loop_of(
-            net,
+            trainee,
             recipe,
             pictures,
-            batches,
+            sets,
             ending,
             seed=seed,
             balance=balance,
+            whole=net if freeze else None,
             checkpoint=checkpoint,
             workers=those,
         )
@@ -205,8 +217,18 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         ended = _run(loop, folder, tell, on_epoch, pictures)
         tell("finish", 0, None)
         _, accuracy = loop.finish()
+        freezing.close()
         report = _report(
-            net, recipe, pictures, loop, ended, accuracy, side, those.count, (began, decoded, time.perf_counter())
+            net,
+            recipe,
+            pictures,
+            loop,
+            ended,
+            accuracy,
+            side,
+            those.count,
+            sets.views,
+            (began, decoded, time.perf_counter()),
         )
         if folder is not None:
             _write(folder, net, report)
@@ -248,6 +270,16 @@ def _resizing(recipe: TrainingRecipe, first: int | Literal["auto"] | None, side:
     begin = half(side) if first == "auto" else first
     why = f"from {begin} to {side} pixels (Tan and Le 2021, arXiv:2104.00298)"
     return replace(recipe, sizes=size_stages(begin, side, ending.epochs), why={**recipe.why, "sizes": why})
+
+
+def _check_freezing(model: Any, weights: str, progressive_resizing: Any, *, freeze: bool) -> None:
+    if freeze and weights == SCRATCH and isinstance(model, str) and named(model) is not None:
+        raise RecipeError(
+            f"{model} would be frozen with weights that were never trained; expected weights to begin with: imagenet, "
+            "or a file"
+        )
+    if freeze and progressive_resizing is not None:
+        raise RecipeError("features are computed once, so pictures cannot grow; expected one of the two")
 
 
 def _check(ending: Ending, *, resume: bool, output: str | Path | None) -> None:
@@ -295,6 +327,7 @@ def _report(
     accuracy: float,
     side: int,
     workers: int,
+    views: int,
     times: tuple[float, float, float],
 ) -> TrainingReport:
     began, decoded, over = times
@@ -321,6 +354,7 @@ def _report(
         ),
         peak_memory_gb=peak_memory_gb(),
         workers=workers,
+        views=views,
         machine=this_machine(),
         versions={"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),

@@ -1,0 +1,64 @@
+"""Transfer learning: a network whose body keeps its weights, and whose last layer is trained.
+
+    with frozen(model):
+        body, head = parted(model)      # pictures -> features -> scores; both share the layers of the model
+
+A body that is frozen gives the same features for the same picture in every epoch, so they need be computed only once;
+see `eightfold.training.features`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from eightfold.errors import ModelError
+
+__all__ = ["frozen", "parted"]
+
+
+@contextmanager
+def frozen(model: Any) -> Iterator[None]:
+    """Freezes all layers of a model but the last one that has weights, for as long as the block lasts.
+
+    Layers that were frozen before stay so after it.
+
+    Raises:
+        ModelError: only one layer has weights, so that there would be nothing to keep; or the last one with weights is
+            a network itself.
+    """
+    weighted = [layer for layer in model.layers if layer.weights]
+    if len(weighted) < 2 or isinstance(weighted[-1], keras.models.Model):
+        raise ModelError(
+            f"{model.name!r} has no last layer apart from a body that could be frozen; expected a network with layers "
+            "before its last one, such as those of keras.applications by name"
+        )
+    thawed = [layer for layer in weighted[:-1] if layer.trainable]
+    for layer in thawed:
+        layer.trainable = False
+    try:
+        yield
+    finally:
+        for layer in thawed:
+            layer.trainable = True
+
+
+def parted(model: Any) -> tuple[Any, Any]:
+    """A body without weights that are trained, from pictures to features, and a head, from features to scores.
+
+    Raises:
+        ModelError: no single tensor lies between the two.
+    """
+    graph = model if not isinstance(model, keras.Sequential) else keras.Model(model.inputs, model.outputs)
+    first = next(one for one in graph.operations if getattr(one, "trainable_variables", None))
+    try:
+        features = first.input
+        return keras.Model(graph.inputs[0], features, name="body"), keras.Model(features, graph.outputs[0], name="head")
+    except (AttributeError, ValueError) as error:
+        raise ModelError(
+            f"{model.name!r} cannot be parted before {first.name!r}: its last layers take more than what comes "
+            "before that; expected one tensor between the frozen body and what is trained"
+        ) from error
