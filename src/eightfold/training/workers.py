@@ -14,13 +14,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 from eightfold.errors import EightfoldError, RecipeError
 from eightfold.running.environment import environment
@@ -29,6 +27,7 @@ from eightfold.running.pinned import command
 from eightfold.running.pinning import cpus_of
 from eightfold.running.process import this_eightfold
 from eightfold.running.settings import Runtime
+from eightfold.running.signals import Process, passed_on, send
 from eightfold.system.topology import Topology, topology
 from eightfold.training.collective import EXIT_LOST, WorkerLostError
 from eightfold.training.seat import Address, Seat
@@ -95,14 +94,19 @@ def launched(
         say(note)
     places = cpus_of(runtime, here)
     workers: list[_Worker] = []
+
+    def to_all(number: int) -> None:
+        for worker in workers:
+            send(worker.process, number)
+
     with ExitStack() as stack:
-        received = stack.enter_context(_passing_on(workers))
+        received = stack.enter_context(passed_on(PASSED_ON, to_all))
         stack.callback(_none_left, workers)
         with _meeting_place(count) as seats:
             for seat, cpus in zip(seats, places, strict=True):
                 workers.append(_started(seat, command(cpus, program), {**shared, **(env or {})}))
                 for number in received:  # while it was being started
-                    workers[-1].send(number)
+                    send(workers[-1].process, number)
         failure = _watch(workers, received, grace, say)
         return _outcome(workers, failure, received)
 
@@ -112,16 +116,11 @@ class _Worker:
     """A running worker, and the file that it writes to (None: where this process does)."""
 
     seat: Seat
-    process: subprocess.Popen[bytes]
+    process: Process
     written: IO[bytes] | None
 
     def code(self) -> int | None:
         return self.process.poll()
-
-    def send(self, number: int) -> None:
-        """To the worker and all that it has started."""
-        with suppress(ProcessLookupError, PermissionError):  # it has ended
-            os.killpg(self.process.pid, number)
 
     def how(self) -> str:
         """How it ended, in words."""
@@ -170,26 +169,6 @@ def _started(seat: Seat, program: Sequence[str], env: Mapping[str, str]) -> _Wor
     return _Worker(seat, process, written)
 
 
-@contextmanager
-def _passing_on(workers: Sequence[_Worker]) -> Iterator[list[int]]:
-    """Passes signals on to the workers that there are when they come; gives those that have come."""
-    received: list[int] = []
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        for worker in workers:
-            worker.send(number)
-
-    main = threading.current_thread() is threading.main_thread()  # no other may have handlers
-    heard = [number for number in PASSED_ON if main and signal.getsignal(number) is not signal.SIG_IGN]
-    before: dict[int, Any] = {number: signal.signal(number, pass_on) for number in heard}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _watch(
     workers: Sequence[_Worker], received: Sequence[int], grace: float, say: Callable[[str], None]
 ) -> tuple[_Worker, str] | None:
@@ -203,7 +182,7 @@ def _watch(
     late = _running(workers)
     for number in (signal.SIGTERM, signal.SIGKILL):
         for worker in _running(workers):
-            worker.send(number)
+            send(worker.process, number)
         _wait(workers, ENDING)
     if late and (first is None or first.code() == EXIT_LOST):
         return late[0], f"{late[0].seat.name} no longer answered, and was ended{late[0].last_lines()}"
@@ -242,7 +221,7 @@ def _outcome(workers: Sequence[_Worker], failure: tuple[_Worker, str] | None, re
 def _none_left(workers: Sequence[_Worker]) -> None:
     """No worker runs when this returns."""
     for worker in workers:
-        worker.send(signal.SIGKILL)
+        send(worker.process, signal.SIGKILL)
         worker.process.wait()
         if worker.written is not None:
             worker.written.close()
