@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from typing import Any
@@ -112,6 +113,20 @@ def test_moving_statistics_are_averaged() -> None:
         variables = [[keras.Variable(np.array([rank, 4.0], "float32"))] for rank in range(2)]
         together([lambda w=w, v=v: average(w, v) for w, v in zip(workers, variables, strict=True)])
         assert [one[0].numpy().tolist() for one in variables] == [[0.5, 4.0]] * 2
+
+
+def test_all_know_after_the_same_exchange_that_one_is_to_stop() -> None:
+    with joined(3) as workers:
+        calls = [lambda w=w: w.sum(tf.zeros(10)) for w in workers]
+        together(calls)
+        assert [worker.stopping for worker in workers] == [0, 0, 0]
+        workers[1].stop.make(signal.SIGTERM)
+        workers[1].stop.make(signal.SIGINT)  # the first counts
+        assert [worker.stopping for worker in workers] == [0, 0, 0]
+        together(calls)
+        assert [worker.stopping for worker in workers] == [signal.SIGTERM] * 3
+        together([worker.barrier for worker in workers])
+        assert [worker.stopping for worker in workers] == [signal.SIGTERM] * 3
 
 
 def test_calls_that_differ_are_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ from PIL import Image
 
 from eightfold.errors import DataError, OutputError, RecipeError
 from eightfold.training import loop as loop_module
+from eightfold.training.collective import Alone
 from eightfold.training.loop import Diverged
+from eightfold.training.stopping import Stopped
 from eightfold.training.train import Trained, train
 
 FILES = {"model.keras", "classes.txt", "history.json", "report.json", "curve.png", "logs"}
@@ -123,6 +126,46 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(
         np.testing.assert_array_equal(one, other)
     assert [one.loss for one in resumed.history] == [one.loss for one in whole.history]
     assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+class Asked(Alone):
+    """A worker that finds itself asked to stop when it looks for that the nth time."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    @property
+    def stopping(self) -> int:
+        self.looks -= 1
+        return 0 if self.looks else signal.SIGINT
+
+
+LOOKS = 6 + 2 + 1
+"""Of an epoch: after each step, before each batch of statistics, and before each of validation."""
+
+
+@pytest.mark.parametrize(
+    ("after", "when"),
+    [
+        (2, "batch 2 of epoch 1"),
+        (6, "batch 6 of epoch 1"),
+        (8, "batch 6 of epoch 1"),
+        (LOOKS, "batch 6 of epoch 1"),
+        (LOOKS + 1, "batch 1 of epoch 2"),
+        (3 * LOOKS + 1, "the last epoch"),
+    ],
+)
+def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, after: int, when: str) -> None:
+    whole = trained()
+    with pytest.raises(Stopped, match=f"Stopped by SIGINT after {when}") as stopped:
+        trained(output=tmp_path / "run", workers=Asked(after))
+    assert stopped.value.signal == signal.SIGINT
+    resumed = trained(output=tmp_path / "run", resume=True)
+    for one, other in zip(weights(resumed), weights(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [one.val_loss for one in resumed.history] == [one.val_loss for one in whole.history]
+    assert resumed.report.accuracy == whole.report.accuracy
 
 
 def test_a_run_is_resumed_only_as_the_same(tmp_path: Path) -> None:

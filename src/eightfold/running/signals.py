@@ -6,12 +6,16 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeAlias
 
-__all__ = ["Process", "passed_on", "send"]
+__all__ = ["Process", "Repeats", "passed_on", "send"]
+
+AT_ONCE = 0.5
+"""Seconds."""
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
@@ -52,3 +56,20 @@ def passed_on(numbers: Sequence[int], to: Callable[[int], None]) -> Iterator[lis
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Repeats:
+    """How often a process was asked to end.
+
+    `timeout`, systemd and Slurm send a signal to a process and to its group, too: what comes at once counts once.
+    """
+
+    def __init__(self) -> None:
+        self._times, self._last = 0, 0.0
+
+    def count(self) -> int:
+        """Another signal has come; how often the process was asked by now."""
+        now = time.monotonic()
+        if not self._times or now - self._last > AT_ONCE:
+            self._times, self._last = self._times + 1, now
+        return self._times

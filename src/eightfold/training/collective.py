@@ -22,6 +22,7 @@ import numpy as np
 
 from eightfold.errors import EightfoldError
 from eightfold.graph.ir import Array
+from eightfold.training.stopping import StopRequest
 
 __all__ = ["EXIT_LOST", "Alone", "Collective", "WorkerLostError", "average", "synchronized"]
 
@@ -49,7 +50,12 @@ class Collective(Protocol):
     Use it as a context manager: the connections are closed with the block.
 
     Every method may raise WorkerLostError; inside of a tf.function it comes out of `guarded`.
+
+    Attributes:
+        stop: what this worker is asked for. It goes to the others with whatever is exchanged next.
     """
+
+    stop: StopRequest
 
     def __enter__(self) -> Collective:
         """Itself."""
@@ -66,6 +72,13 @@ class Collective(Protocol):
     @property
     def count(self) -> int:
         """How many workers there are."""
+
+    @property
+    def stopping(self) -> int:
+        """The signal for which all are to stop; 0: none was asked to before the last exchange.
+
+        It is the same on all workers after the same exchange, so that all can stop after the same step.
+        """
 
     def sum(self, vector: Any) -> Any:
         """The sum of a tensor, float32, over all workers; inside of a tf.function or outside."""
@@ -99,6 +112,14 @@ class Alone:
     """One worker, with nobody to talk to."""
 
     rank, count = 0, 1
+
+    def __init__(self) -> None:
+        self.stop = StopRequest()
+
+    @property
+    def stopping(self) -> int:
+        """The signal for which it is to stop."""
+        return self.stop.signal
 
     def __enter__(self) -> Alone:
         return self

@@ -75,7 +75,7 @@ class Connected:
     """
 
     def __init__(self, mesh: Mesh, summing: Summing) -> None:
-        self._mesh, self._summing = mesh, summing
+        self._mesh, self._summing, self.stop = mesh, summing, mesh.stop
         self._failure: EightfoldError | None = None
         self._last: Array | None = None
         self._one = threading.Lock()
@@ -97,6 +97,11 @@ class Connected:
     def count(self) -> int:
         """How many there are."""
         return self._mesh.count
+
+    @property
+    def stopping(self) -> int:
+        """See `Collective`."""
+        return self._mesh.stopping
 
     def sum(self, vector: Any) -> Any:
         """See `Collective`."""

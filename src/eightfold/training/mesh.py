@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 from eightfold.errors import PlatformError
 from eightfold.training.collective import WorkerLostError
 from eightfold.training.pulse import SILENCE, Pulse, ended
+from eightfold.training.stopping import StopRequest
 
 __all__ = ["Link", "Mesh"]
 
-HEADER = struct.Struct("<8sQQ")
-"""What is done, how many bytes of it, and the how manieth time anything is done."""
+HEADER = struct.Struct("<8sQQB")
+"""What is done, how many bytes of it, the how manieth time anything is done, and the signal to stop for."""
 
 
 class Link(NamedTuple):
@@ -32,10 +33,15 @@ class Mesh:
         rank: of this worker.
         links: to each other worker, by its rank.
         silence: seconds after which a worker that gives no sign of life counts as lost.
+
+    Attributes:
+        stop: what this worker is asked for.
+        stopping: the signal for which all are to stop, as all know it since they last met; 0: none.
     """
 
     def __init__(self, rank: int, links: Mapping[int, Link], silence: float = SILENCE) -> None:
         self.rank, self.count = rank, len(links) + 1
+        self.stop, self.stopping = StopRequest(), 0
         self.others = tuple(sorted(links))
         self._links = {other: link.data for other, link in links.items()}
         self._turns = 0
@@ -61,13 +67,15 @@ class Mesh:
             PlatformError: one has come to another place.
         """
         self._turns += 1
-        own = HEADER.pack(what.encode(), size, self._turns)
+        signal = self.stop.signal  # as it is now: it may change while others are waited for
+        own = HEADER.pack(what.encode(), size, self._turns, signal)
         came = {other: bytearray(HEADER.size) for other in self.others}
         self.exchange(dict.fromkeys(self.others, own), came)
-        for other, header in came.items():
-            if header != own:
-                name, amount, turn = HEADER.unpack(header)
-                there = name.rstrip(b"\0").decode()
+        headers = {other: HEADER.unpack(header) for other, header in came.items()}
+        self.stopping = max(self.stopping, signal, *(header[-1] for header in headers.values()))
+        for other, (name, amount, turn, _) in headers.items():
+            there = name.rstrip(b"\0").decode()
+            if (there, amount, turn) != (what, size, self._turns):
                 raise PlatformError(
                     f"the workers have come apart: worker {other} is at exchange {turn} ({there}, {amount} bytes), "
                     f"worker {self.rank} at {self._turns} ({what}, {size} bytes); expected the same calls in the same "
