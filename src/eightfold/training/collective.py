@@ -101,6 +101,12 @@ class Collective(Protocol):
     def barrier(self) -> None:
         """Returns when all workers have come here."""
 
+    def busy(self) -> AbstractContextManager[None]:
+        """Around work of this worker alone, after the first step: the others wait for it however long it takes.
+
+        Whoever else keeps the others waiting for much longer than a step counts as lost.
+        """
+
     def guarded(self) -> AbstractContextManager[None]:
         """Around calls of tf.functions that use `sum` or `sums`: their errors come out as they were raised."""
 
@@ -151,6 +157,11 @@ class Alone:
 
     def barrier(self) -> None:
         """Returns at once."""
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Changes nothing."""
+        yield
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

@@ -199,7 +199,8 @@ class Loop:
                 self._rate.fall(FALL)
                 self.state.lowered.append(epoch.epoch)
             self.save()
-            on_epoch(epoch)
+            with self._workers.busy():
+                on_epoch(epoch)
         if self.keeps_best and self._best:
             assign(self._weights(), self._best)
             synchronized(self._workers, self._weights())
@@ -208,7 +209,8 @@ class Loop:
     def save(self) -> None:
         """Writes a checkpoint, where there is a place for it; of several workers the first does."""
         if self._workers.rank == 0:
-            self._write()
+            with self._workers.busy():
+                self._write()
 
     def _write(self) -> None:
         if self._checkpoint is not None:
@@ -234,7 +236,8 @@ class Loop:
             self.state.seconds = before + now - start
             if self.first_step_at is None:
                 self.first_step_at = now
-            tell("train", before_it + self.state.batch, total)
+            with self._workers.busy():  # a terminal may be held
+                tell("train", before_it + self.state.batch, total)
             self._stop_where_asked()
             if now - saved > CHECKPOINT_SECONDS:
                 self.save()
