@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,16 @@ import pytest
 from pictures import CLASSES, SIDE, net, pictures
 from PIL import Image
 
+from eightfold.data.labelled import read_labelled
+from eightfold.data.training_data import training_data
 from eightfold.errors import DataError, OutputError, RecipeError
 from eightfold.training import loop as loop_module
+from eightfold.training.assembly import loop_of, training_batches
+from eightfold.training.checkpoint import Checkpoint
 from eightfold.training.collective import Alone
-from eightfold.training.loop import Diverged
+from eightfold.training.ending import Ending
+from eightfold.training.loop import Diverged, Loop
+from eightfold.training.recipe import recipe_for
 from eightfold.training.stopping import Stopped
 from eightfold.training.train import Trained, train
 
@@ -166,6 +173,44 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, after
         np.testing.assert_array_equal(one, other)
     assert [one.val_loss for one in resumed.history] == [one.val_loss for one in whole.history]
     assert resumed.report.accuracy == whole.report.accuracy
+
+
+class Second(Alone):
+    """Worker 1, to whom worker 0 says what it was given when it resumed the same run."""
+
+    rank = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[Any] = []
+        self.arrays: list[Any] = []
+
+    def gather(self, value: Any) -> list[Any]:
+        return [self.said.pop(0) if self.said else value, value]
+
+    def broadcast(self, arrays: Any) -> list[Any]:
+        assert [one.shape for one in arrays] == [one.shape for one in self.arrays]
+        return self.arrays
+
+
+def test_every_worker_has_the_best_weights_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    def loop(workers: Alone) -> Loop:
+        data = training_data(pictures(), partial(read_labelled, size=SIDE), validation=0.2, seed=0)
+        recipe = recipe_for(16, len(data.rows), 3)
+        batches = training_batches(data, recipe)
+        return loop_of(net(), recipe, data, batches, Ending(), checkpoint=Checkpoint(tmp_path), workers=workers)
+
+    first = loop(Alone())
+    with pytest.raises(Stopped):
+        first.run(lambda stage, done, total: first._workers.stop.make(signal.SIGINT) if done == 8 else None)
+    assert first._best
+    told = Second()
+    second = loop(told)
+    told.said, told.arrays = [first.state.to_json(), True], first._best
+    second.resume()
+    assert second.state == first.state
+    for one, other in zip(second._best, first._best, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_run_is_resumed_only_as_the_same(tmp_path: Path) -> None:

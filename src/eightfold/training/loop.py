@@ -155,6 +155,8 @@ class Loop:
             self._best = groups.get("best", [])
             loop = state["loop"]
         self.state = State.from_json(self._workers.gather(loop)[0])
+        if self._workers.gather(bool(self._best))[0]:
+            self._best = self._workers.broadcast(self._best or [np.asarray(one) for one in self._weights()])
         synchronized(self._workers, [one for those in self._variables().values() for one in those])
 
     def _check(self, about: dict[str, Any]) -> None:
