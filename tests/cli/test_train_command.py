@@ -90,20 +90,89 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(place: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_an_interrupt_ends_it_and_keeps_what_there_is(place: Path) -> None:
-    process = subprocess.Popen(
-        command("-o", "run", "--epochs", "500"), cwd=place, env=ENV, stderr=subprocess.PIPE, text=True
-    )
+TWO = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+
+
+def signalled(place: Path, numbers: list[int], *arguments: str, at: str = "epoch 3:") -> tuple[int, str]:
+    """Exit code and standard error of a run that gets signals at a line of it, the second after a second."""
+    process = subprocess.Popen(command(*arguments), cwd=place, env=ENV, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = ""
     for line in process.stderr:
-        if line.startswith("epoch 2:"):
-            process.send_signal(signal.SIGINT)
+        if line.startswith(at):
+            process.send_signal(numbers[0])
+            for number in numbers[1:]:
+                time.sleep(1)
+                process.send_signal(number)
         said += line
-    assert process.wait(60) == 130
     process.stderr.close()
+    return process.wait(60), said
+
+
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, "1"), pytest.param(signal.SIGINT, "2", marks=TWO), (signal.SIGTERM, "1")]
+)
+def test_a_signal_stops_it_after_a_step_and_it_goes_on_to_the_same_weights(
+    place: Path, number: signal.Signals, workers: str
+) -> None:
+    common = ["--epochs", "40", "--workers", workers]
+    code, said = signalled(place, [number], "-o", "run", *common)
+    assert code == 128 + number, said
     assert "Traceback" not in said
-    assert (place / "run" / "checkpoint" / "state.npz").exists()
+    assert said.count("epoch ") < 20
+    assert f"Stopped by {number.name} after batch" in said
+    assert said.count("go on with --resume") == 1
+    assert not (place / "run" / ".lock").exists()
+    if number == signal.SIGTERM:
+        return  # it is the same from here on
+    resumed = run(place, "-o", "run", *common, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 2:" not in resumed.stderr
+    assert run(place, "-o", "whole", *common, "-q").returncode == 0
+    for one, other in zip(weights(place, "run"), weights(place, "whole"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def stuck(place: Path) -> None:
+    """A net whose ninth step takes ten seconds."""
+    (place / "slow.py").write_text(
+        """
+import keras, os, sys, time
+import tensorflow as tf
+from pictures import net as made
+steps = 0
+def wait():
+    global steps
+    steps += 1
+    if steps == 9:
+        print("slow", file=sys.stderr, flush=True)
+        time.sleep(10)
+    return 0.0
+class Slow(keras.layers.Layer):
+    def call(self, x, training=False):
+        if not training:
+            return x
+        return x + tf.cast(tf.ensure_shape(tf.numpy_function(wait, [], tf.float64), []), x.dtype)
+def net(input_shape, classes):
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, made(input_shape, classes)(Slow()(inputs)))
+"""
+    )
+
+
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=TWO)])
+def test_a_second_signal_ends_it_in_the_middle_of_a_step(place: Path, workers: str) -> None:
+    stuck(place)
+    began = time.monotonic()
+    both = [signal.SIGINT, signal.SIGINT]
+    options = ["-o", "run", "--epochs", "5", "--workers", workers, "--model", "slow:net", "--no-augment"]
+    code, said = signalled(place, both, *options, at="slow")
+    assert code == 130, said
+    assert "Stopping after this step" in said
+    assert "Stopped by" not in said
+    assert "Traceback" not in said
+    assert time.monotonic() - began < 60
+    assert (place / "run" / "checkpoint" / "state.npz").exists()  # of the first epoch
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")

@@ -30,12 +30,14 @@ def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 @contextmanager
-def joined(count: int, *, shared: bool = False, silence: float = 20.0) -> Iterator[list[Connected]]:
+def joined(
+    count: int, *, shared: bool = False, silence: float = 20.0, least: float = 120.0
+) -> Iterator[list[Connected]]:
     """Connected workers; `shared` lets them add up in memory that all of them see."""
     memory = os.memfd_create("test") if shared else None
     workers = together(
         [
-            lambda seat=seat: connected(seat, {}, patience=PATIENCE, silence=silence)
+            lambda seat=seat: connected(seat, {}, patience=PATIENCE, silence=silence, least=least)
             for seat in seats(count, memory=memory)
         ]
     )

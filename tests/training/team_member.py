@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from nets import CLASSES, SHAPE, data, made
 
+from eightfold.training import pace
 from eightfold.training.collective import EXIT_LOST, Alone, WorkerLostError, synchronized
 from eightfold.training.connected import connected
 from eightfold.training.seat import given
@@ -37,7 +39,9 @@ def main() -> None:
     folder, kind, (examples, shares, steps) = Path(sys.argv[1]), sys.argv[2], map(int, sys.argv[3:6])
     fate = sys.argv[6] if len(sys.argv) > 6 else "none"
     seat = given(os.environ)
-    workers = Alone() if seat is None else connected(seat, {"net": kind})
+    quick = {"silence": 2.0, "least": 2.0} if fate in ("stopped", "hanging") else {}
+    pace.TIMES = 1  # as if compiling were no slower than a step
+    workers = Alone() if seat is None else connected(seat, {"net": kind}, **quick)
     model = plain() if kind == "plain" else made(kind)
     if workers.rank:
         for variable in model.trainable_variables:  # they take those of worker 0
@@ -88,6 +92,10 @@ def suffer(fate: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif fate == "failing":
         raise ValueError("row 17 cannot be read")
+    elif fate == "stopped":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif fate == "hanging":
+        threading.Event().wait()
     elif fate == "leaving":
         os._exit(0)
 

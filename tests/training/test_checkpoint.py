@@ -55,6 +55,14 @@ def test_a_damaged_file(tmp_path: Path) -> None:
         checkpoint.load()
 
 
+def test_nothing_is_left_of_a_write_that_was_killed(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    checkpoint.save({"model": [np.zeros(3)]}, {})
+    (tmp_path / "checkpoint" / ".state.npz.123").write_bytes(b"PK")
+    checkpoint.remove()
+    assert not (tmp_path / "checkpoint").exists()
+
+
 def test_an_older_file_survives_a_failing_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.save({"model": [np.ones(3)]}, {"epoch": 1})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import signal
 import socket
 import time
 from typing import Any
@@ -15,6 +18,7 @@ from joined import joined, together
 from eightfold.errors import PlatformError
 from eightfold.training.collective import Alone, WorkerLostError, average, synchronized
 from eightfold.training.mesh import Link, Mesh
+from eightfold.training.pace import Pace
 
 SHAPES = [(3, 5), (), (17,), (0,), (40, 1000), (1, 1, 2)]
 
@@ -114,6 +118,20 @@ def test_moving_statistics_are_averaged() -> None:
         assert [one[0].numpy().tolist() for one in variables] == [[0.5, 4.0]] * 2
 
 
+def test_all_know_after_the_same_exchange_that_one_is_to_stop() -> None:
+    with joined(3) as workers:
+        calls = [lambda w=w: w.sum(tf.zeros(10)) for w in workers]
+        together(calls)
+        assert [worker.stopping for worker in workers] == [0, 0, 0]
+        workers[1].stop.make(signal.SIGTERM)
+        workers[1].stop.make(signal.SIGINT)  # the first counts
+        assert [worker.stopping for worker in workers] == [0, 0, 0]
+        together(calls)
+        assert [worker.stopping for worker in workers] == [signal.SIGTERM] * 3
+        together([worker.barrier for worker in workers])
+        assert [worker.stopping for worker in workers] == [signal.SIGTERM] * 3
+
+
 def test_calls_that_differ_are_told() -> None:
     with joined(2) as workers:
         errors = together([workers[0].barrier, lambda: workers[1].gather(1)])
@@ -189,6 +207,46 @@ def test_silence_is_noticed() -> None:
     mesh.close()
     far_data.close()
     far_pulse.close()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_that_lives_and_does_not_come_is_noticed(shared: bool) -> None:
+    with joined(3, shared=shared, least=2) as workers:
+        together([lambda w=w: w.sum(tf.zeros(100)) for w in workers])
+        began = time.monotonic()
+        errors = together([lambda w=w: w.sum(tf.zeros(100)) for w in (workers[0], workers[2])])
+        assert 2 < time.monotonic() - began < 10
+        for error in errors:
+            assert isinstance(error, WorkerLostError)
+            assert (error.lost, error.heir) == (1, 0)
+            assert str(error) == "worker 1 gives signs of life, but has kept the others waiting for 3 s: it hangs"
+
+
+def test_before_the_first_sum_and_while_one_is_busy_there_is_no_limit() -> None:
+    with joined(2, least=0.5) as workers:
+
+        def slow(*, first: bool) -> None:
+            with contextlib.nullcontext() if first else workers[1].busy():
+                time.sleep(5)
+            workers[1].sum(tf.zeros(1))
+
+        for first in (True, False):
+            if not first:
+                workers[0]._mesh._pulse.limit = 2.5  # as if the first had not been slow
+            assert together([lambda: workers[0].sum(tf.zeros(1)), lambda f=first: slow(first=f)])[1] is None
+
+
+def test_the_limit_follows_from_the_slowest_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("eightfold.training.pace.time.monotonic", lambda: now[0])
+    pace = Pace(least=120)
+    for seconds, adding, limit in [(900, False, math.inf), (30, True, 300), (5, True, 300), (50, False, 500)]:
+        now[0] += seconds
+        pace.met(adding=adding)
+        assert pace.limit == limit
+    quick = Pace(least=120)
+    quick.met(adding=True)
+    assert quick.limit == 120
 
 
 def test_one_worker_is_its_own_sum() -> None:

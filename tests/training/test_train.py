@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,17 @@ import pytest
 from pictures import CLASSES, SIDE, net, pictures
 from PIL import Image
 
+from eightfold.data.labelled import read_labelled
+from eightfold.data.training_data import training_data
 from eightfold.errors import DataError, OutputError, RecipeError
 from eightfold.training import loop as loop_module
-from eightfold.training.loop import Diverged
+from eightfold.training.assembly import loop_of, training_batches
+from eightfold.training.checkpoint import Checkpoint
+from eightfold.training.collective import Alone
+from eightfold.training.ending import Ending
+from eightfold.training.loop import Diverged, Loop
+from eightfold.training.recipe import recipe_for
+from eightfold.training.stopping import Stopped
 from eightfold.training.train import Trained, train
 
 FILES = {"model.keras", "classes.txt", "history.json", "report.json", "curve.png", "logs"}
@@ -123,6 +133,84 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(
         np.testing.assert_array_equal(one, other)
     assert [one.loss for one in resumed.history] == [one.loss for one in whole.history]
     assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+class Asked(Alone):
+    """A worker that finds itself asked to stop when it looks for that the nth time."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    @property
+    def stopping(self) -> int:
+        self.looks -= 1
+        return 0 if self.looks else signal.SIGINT
+
+
+LOOKS = 6 + 2 + 1
+"""Of an epoch: after each step, before each batch of statistics, and before each of validation."""
+
+
+@pytest.mark.parametrize(
+    ("after", "when"),
+    [
+        (2, "batch 2 of epoch 1"),
+        (6, "batch 6 of epoch 1"),
+        (8, "batch 6 of epoch 1"),
+        (LOOKS, "batch 6 of epoch 1"),
+        (LOOKS + 1, "batch 1 of epoch 2"),
+        (3 * LOOKS + 1, "the last epoch"),
+    ],
+)
+def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, after: int, when: str) -> None:
+    whole = trained()
+    with pytest.raises(Stopped, match=f"Stopped by SIGINT after {when}") as stopped:
+        trained(output=tmp_path / "run", workers=Asked(after))
+    assert stopped.value.signal == signal.SIGINT
+    resumed = trained(output=tmp_path / "run", resume=True)
+    for one, other in zip(weights(resumed), weights(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [one.val_loss for one in resumed.history] == [one.val_loss for one in whole.history]
+    assert resumed.report.accuracy == whole.report.accuracy
+
+
+class Second(Alone):
+    """Worker 1, to whom worker 0 says what it was given when it resumed the same run."""
+
+    rank = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[Any] = []
+        self.arrays: list[Any] = []
+
+    def gather(self, value: Any) -> list[Any]:
+        return [self.said.pop(0) if self.said else value, value]
+
+    def broadcast(self, arrays: Any) -> list[Any]:
+        assert [one.shape for one in arrays] == [one.shape for one in self.arrays]
+        return self.arrays
+
+
+def test_every_worker_has_the_best_weights_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    def loop(workers: Alone) -> Loop:
+        data = training_data(pictures(), partial(read_labelled, size=SIDE), validation=0.2, seed=0)
+        recipe = recipe_for(16, len(data.rows), 3)
+        batches = training_batches(data, recipe)
+        return loop_of(net(), recipe, data, batches, Ending(), checkpoint=Checkpoint(tmp_path), workers=workers)
+
+    first = loop(Alone())
+    with pytest.raises(Stopped):
+        first.run(lambda stage, done, total: first._workers.stop.make(signal.SIGINT) if done == 8 else None)
+    assert first._best
+    told = Second()
+    second = loop(told)
+    told.said, told.arrays = [first.state.to_json(), True], first._best
+    second.resume()
+    assert second.state == first.state
+    for one, other in zip(second._best, first._best, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_run_is_resumed_only_as_the_same(tmp_path: Path) -> None:

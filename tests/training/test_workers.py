@@ -85,6 +85,21 @@ def test_a_lost_worker_ends_in_a_checkpoint_and_a_message(fate: str, message: st
 
 
 @TWO
+@pytest.mark.parametrize(
+    ("fate", "message"),
+    [
+        ("stopped", "worker 1 has said nothing for 3 s: it is stopped or out of reach"),
+        ("hanging", "worker 1 gives signs of life, but has kept the others waiting for"),
+    ],
+)
+def test_a_worker_that_does_not_go_on_is_lost_too(fate: str, message: str, tmp_path: Path, capfd: Any) -> None:
+    with pytest.raises(WorkerLostError, match="worker 1 of 2 no longer answered, and was ended"):
+        launched(2, program(tmp_path, "plain", 16, 2, 200, fate), grace=1)
+    assert (tmp_path / "checkpoint.keras").exists()
+    assert f"error: {message}" in capfd.readouterr().err
+
+
+@TWO
 def test_a_worker_that_does_not_end_is_ended() -> None:
     began = time.monotonic()
     with pytest.raises(WorkerLostError, match="worker 1 of 2 has ended with exit code 3"):

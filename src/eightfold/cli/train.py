@@ -15,6 +15,7 @@ from eightfold.cli.failures import reported
 from eightfold.cli.options import Json, Quiet
 from eightfold.cli.quiet import import_tensorflow
 from eightfold.cli.screen import Screen
+from eightfold.cli.stopping import RESUME, stopping
 from eightfold.errors import EightfoldError, RecipeError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ __all__ = ["train"]
 
 OF_ONE_WORKER = ("data", "output", "cache", "worker_index", "quiet", "json")
 """Options that may differ between the workers of one run."""
-RESUME = "What was trained up to the last step is kept; go on with --resume."
 RECIPE = "How it learns"
 WORKERS = "Several workers"
 
@@ -214,8 +214,8 @@ def train(  # noqa: PLR0913  (one argument for each option)
 
     The result is an ordinary Keras model that takes pixels 0..255. Pictures are
     decoded once; batch norms are fused; the faster precision is found; rate and
-    schedule follow from the batch size. Ctrl-C and kill -9 cost at most five
-    minutes: go on with --resume.
+    schedule follow from the batch size. Ctrl-C ends it after the step at hand,
+    kill -9 costs at most five minutes: go on with --resume.
 
     \b
     [bold]Examples[/]
@@ -255,6 +255,7 @@ def train(  # noqa: PLR0913  (one argument for each option)
     with screen.work() as tell, _ending_as_lost(), ExitStack() as stack:
         import_tensorflow()
         from eightfold.data.augment import Augment
+        from eightfold.training.collective import Alone
         from eightfold.training.history import Epoch
         from eightfold.training.train import train as trained
 
@@ -262,8 +263,8 @@ def train(  # noqa: PLR0913  (one argument for each option)
             if not screen.quiet:
                 print(epoch, file=sys.stderr, flush=True)
 
-        those = None if seat is None else stack.enter_context(_met(seat, options))
-
+        those: Collective = Alone() if seat is None else stack.enter_context(_met(seat, options))
+        stack.enter_context(stopping(those.stop))
         result = trained(
             data,
             model,
@@ -294,7 +295,7 @@ def train(  # noqa: PLR0913  (one argument for each option)
         )
     from eightfold.cli.training_summary import training_page
 
-    if those is None or those.rank == 0:
+    if those.rank == 0:
         screen.show(result.report.to_json(), *training_page(result))
 
 

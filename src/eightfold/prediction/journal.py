@@ -11,7 +11,6 @@ part-000017  the answers of a shard, see `array_file`
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -24,10 +23,12 @@ from eightfold.errors import DataError, OutputError
 from eightfold.prediction.array_file import UNFINISHED
 from eightfold.prediction.job import Job, Shard
 from eightfold.prediction.parts import has_part
+from eightfold.quantization.folder_lock import FolderLock
 
 __all__ = ["Journal"]
 
 _FORMAT = 1
+_LOCK = "lock"
 
 
 class Journal:
@@ -40,19 +41,7 @@ class Journal:
     def __init__(self, output: Path) -> None:
         self.output = output
         self.folder = output.with_name(output.name + ".partial").absolute()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            raise OutputError(f"cannot write to {self.folder}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise OutputError(f"another process works on {output}: it holds {self.folder}/lock") from error
-        except OSError as error:  # some network file systems know no locks
-            self._lock.close()
-            raise OutputError(f"{self.folder} cannot be locked: {error.strerror}") from error
+        self._lock = FolderLock(self.folder, _LOCK, f"works on {output}")
 
     def __enter__(self) -> Journal:
         return self
@@ -62,7 +51,7 @@ class Journal:
     ) -> None:
         if not self.job_file.exists():  # nothing was begun
             shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.close()
+        self._lock.release()
 
     @property
     def job_file(self) -> Path:
@@ -112,7 +101,7 @@ class Journal:
         """Removes all that was done, the job first, so that no part is ever taken for one of another job."""
         self.job_file.unlink(missing_ok=True)
         for path in self.folder.iterdir():
-            if path.name != "lock":
+            if path.name != _LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def tidy(self) -> None:

@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import IO, BinaryIO, TypeAlias
+from typing import IO, BinaryIO
 
 from eightfold.errors import EightfoldError
 from eightfold.running.launch import Copy, Launch
 from eightfold.running.pinned import command
+from eightfold.running.signals import Process, passed_on, send
 
 __all__ = ["run_together"]
 
@@ -42,12 +42,17 @@ def run_together(launch: Launch, say: Callable[[str], None]) -> int:
     Raises:
         EightfoldError: the program cannot be started.
     """
-    copies: list[_Process] = []
-    with _passing_on(copies) as received, _none_left(copies):
+    copies: list[Process] = []
+
+    def to_all(number: int) -> None:
+        for copy in copies:
+            send(copy, number)
+
+    with passed_on(PASSED_ON, to_all) as received, _none_left(copies):
         for one in launch.copies:
             copies.append(_started(launch.program, one))
             for number in received:  # while it was being started
-                _send(copies[-1], number)
+                send(copies[-1], number)
         ended: queue.Queue[int] = queue.Queue()
         readers = [reader for number, copy in enumerate(copies) for reader in _readers(number, copy)]
         for number, copy in enumerate(copies):
@@ -66,10 +71,7 @@ def run_together(launch: Launch, say: Callable[[str], None]) -> int:
         return code
 
 
-_Process: TypeAlias = "subprocess.Popen[bytes]"
-
-
-def _started(program: Sequence[str], copy: Copy) -> _Process:
+def _started(program: Sequence[str], copy: Copy) -> Process:
     try:
         return subprocess.Popen(
             command(copy.cpus, program),
@@ -84,60 +86,34 @@ def _started(program: Sequence[str], copy: Copy) -> _Process:
 
 
 @contextmanager
-def _none_left(copies: Sequence[_Process]) -> Iterator[None]:
+def _none_left(copies: Sequence[Process]) -> Iterator[None]:
     """No copy runs when the block has ended, however it ends."""
     try:
         yield
     finally:
         for copy in copies:
-            _send(copy, signal.SIGKILL)
+            send(copy, signal.SIGKILL)
             copy.wait()
 
 
-@contextmanager
-def _passing_on(copies: Sequence[_Process]) -> Iterator[list[int]]:
-    """Passes signals on to the copies that there are when they come; gives those that have come."""
-    received: list[int] = []
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        for copy in copies:
-            _send(copy, number)
-
-    # What is ignored stays so, here and in the copies, which inherit it: nohup, and `&` in a script.
-    heard = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, pass_on) for number in heard}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _send(copy: _Process, number: int) -> None:
-    """To the copy and all that it has started: each leads a group of its own, which may outlive it."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(copy.pid, number)
-
-
-def _end_others(copies: Sequence[_Process], failed: int, say: Callable[[str], None]) -> None:
+def _end_others(copies: Sequence[Process], failed: int, say: Callable[[str], None]) -> None:
     others = [copy for copy in copies if copy.poll() is None]
     code = copies[failed].returncode
     how = f"was ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"failed with exit code {code}"
     ending = f"; the other {len(others)} are ended" if len(others) > 1 else "; the other is ended" if others else ""
     say(f"instance {failed} {how}{ending}")
     for copy in others:
-        _send(copy, signal.SIGTERM)
-        timer = threading.Timer(GRACE, _send, (copy, signal.SIGKILL))
+        send(copy, signal.SIGTERM)
+        timer = threading.Timer(GRACE, send, (copy, signal.SIGKILL))
         timer.daemon = True
         timer.start()
 
 
-def _exit_code(copy: _Process) -> int:
+def _exit_code(copy: Process) -> int:
     return copy.returncode if copy.returncode >= 0 else 128 - copy.returncode
 
 
-def _watch(number: int, copy: _Process, ended: queue.Queue[int]) -> None:
+def _watch(number: int, copy: Process, ended: queue.Queue[int]) -> None:
     copy.wait()
     ended.put(number)
 
@@ -145,7 +121,7 @@ def _watch(number: int, copy: _Process, ended: queue.Queue[int]) -> None:
 _writing = threading.Lock()
 
 
-def _readers(number: int, copy: _Process) -> Iterator[threading.Thread]:
+def _readers(number: int, copy: Process) -> Iterator[threading.Thread]:
     for pipe, to in ((copy.stdout, sys.stdout.buffer), (copy.stderr, sys.stderr.buffer)):
         assert pipe is not None
         thread = threading.Thread(target=_pass_through, args=(number, pipe, to), daemon=True)

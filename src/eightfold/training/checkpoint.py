@@ -23,6 +23,7 @@ __all__ = ["Checkpoint", "assign"]
 
 _FORMAT = 1
 _STATE = "state.npz"
+_UNFINISHED = f".{_STATE}."
 
 
 class Checkpoint:
@@ -52,7 +53,7 @@ class Checkpoint:
             f"{name}/{at}": np.asarray(one) for name, those in groups.items() for at, one in enumerate(those)
         }
         document = json.dumps({"format": _FORMAT, **state})
-        beside = self.file.with_name(f".{_STATE}.{os.getpid()}")
+        beside = self.file.with_name(f"{_UNFINISHED}{os.getpid()}")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with beside.open("wb") as opened:
@@ -99,8 +100,10 @@ class Checkpoint:
             raise DataError(f"the checkpoint {self.file} is damaged: {error}; start anew with --overwrite") from error
 
     def remove(self) -> None:
-        """Removes it, where there is one, and its folder where nothing else is in that."""
-        self.file.unlink(missing_ok=True)
+        """Removes it, where there is one, what a process that was killed had written of another, and its folder where
+        nothing else is in that."""
+        for path in (self.file, *self.file.parent.glob(f"{_UNFINISHED}*")):
+            path.unlink(missing_ok=True)
         if self.file.parent.is_dir() and not any(self.file.parent.iterdir()):
             self.file.parent.rmdir()
 

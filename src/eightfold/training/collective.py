@@ -22,6 +22,7 @@ import numpy as np
 
 from eightfold.errors import EightfoldError
 from eightfold.graph.ir import Array
+from eightfold.training.stopping import StopRequest
 
 __all__ = ["EXIT_LOST", "Alone", "Collective", "WorkerLostError", "average", "synchronized"]
 
@@ -49,7 +50,12 @@ class Collective(Protocol):
     Use it as a context manager: the connections are closed with the block.
 
     Every method may raise WorkerLostError; inside of a tf.function it comes out of `guarded`.
+
+    Attributes:
+        stop: what this worker is asked for. It goes to the others with whatever is exchanged next.
     """
+
+    stop: StopRequest
 
     def __enter__(self) -> Collective:
         """Itself."""
@@ -66,6 +72,13 @@ class Collective(Protocol):
     @property
     def count(self) -> int:
         """How many workers there are."""
+
+    @property
+    def stopping(self) -> int:
+        """The signal for which all are to stop; 0: none was asked to before the last exchange.
+
+        It is the same on all workers after the same exchange, so that all can stop after the same step.
+        """
 
     def sum(self, vector: Any) -> Any:
         """The sum of a tensor, float32, over all workers; inside of a tf.function or outside."""
@@ -88,6 +101,12 @@ class Collective(Protocol):
     def barrier(self) -> None:
         """Returns when all workers have come here."""
 
+    def busy(self) -> AbstractContextManager[None]:
+        """Around work of this worker alone, after the first step: the others wait for it however long it takes.
+
+        Whoever else keeps the others waiting for much longer than a step counts as lost.
+        """
+
     def guarded(self) -> AbstractContextManager[None]:
         """Around calls of tf.functions that use `sum` or `sums`: their errors come out as they were raised."""
 
@@ -99,6 +118,14 @@ class Alone:
     """One worker, with nobody to talk to."""
 
     rank, count = 0, 1
+
+    def __init__(self) -> None:
+        self.stop = StopRequest()
+
+    @property
+    def stopping(self) -> int:
+        """The signal for which it is to stop."""
+        return self.stop.signal
 
     def __enter__(self) -> Alone:
         return self
@@ -130,6 +157,11 @@ class Alone:
 
     def barrier(self) -> None:
         """Returns at once."""
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Changes nothing."""
+        yield
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from itertools import accumulate
 from types import TracebackType
@@ -20,6 +20,7 @@ from eightfold.errors import EightfoldError, PlatformError
 from eightfold.graph.ir import Array
 from eightfold.training.collective import Alone, Collective
 from eightfold.training.mesh import Mesh
+from eightfold.training.pace import LEAST
 from eightfold.training.pulse import SILENCE
 from eightfold.training.rendezvous import PATIENCE, meet
 from eightfold.training.seat import Seat
@@ -37,6 +38,7 @@ def connected(
     *,
     patience: float = PATIENCE,
     silence: float = SILENCE,
+    least: float = LEAST,
     say: Callable[[str], None] = lambda _: None,
 ) -> Collective:
     """Waits for all workers, and connects them.
@@ -47,6 +49,7 @@ def connected(
             compared without being asked for.
         patience: seconds to wait for the others.
         silence: seconds after which a worker that gives no sign of life counts as lost.
+        least: seconds for which one that does, but comes to no exchange, is waited for at least; see `Pace`.
         say: is told of connections from strangers, which are refused.
 
     Raises:
@@ -54,7 +57,7 @@ def connected(
     """
     if seat.count == 1:
         return Alone()
-    mesh = Mesh(seat.rank, meet(seat, {**versions(), **facts}, patience, say), silence)
+    mesh = Mesh(seat.rank, meet(seat, {**versions(), **facts}, patience, say), silence, least)
     return Connected(mesh, MeshSum(mesh) if seat.memory is None else SharedSum(mesh, seat.memory))
 
 
@@ -75,7 +78,7 @@ class Connected:
     """
 
     def __init__(self, mesh: Mesh, summing: Summing) -> None:
-        self._mesh, self._summing = mesh, summing
+        self._mesh, self._summing, self.stop = mesh, summing, mesh.stop
         self._failure: EightfoldError | None = None
         self._last: Array | None = None
         self._one = threading.Lock()
@@ -97,6 +100,11 @@ class Connected:
     def count(self) -> int:
         """How many there are."""
         return self._mesh.count
+
+    @property
+    def stopping(self) -> int:
+        """See `Collective`."""
+        return self._mesh.stopping
 
     def sum(self, vector: Any) -> Any:
         """See `Collective`."""
@@ -144,6 +152,10 @@ class Connected:
         """See `Collective`."""
         with self._one:
             self._mesh.meet("barrier")
+
+    def busy(self) -> AbstractContextManager[None]:
+        """See `Collective`."""
+        return self._mesh.busy()
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

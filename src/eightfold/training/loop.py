@@ -10,8 +10,9 @@ checkpoint holds all variables, and what a batch holds follows from its number a
 from __future__ import annotations
 
 import math
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -26,9 +27,11 @@ from eightfold.training.falling import Falling
 from eightfold.training.history import Epoch, Totals, best_of
 from eightfold.training.statistics import Recorder
 from eightfold.training.step import Steps
+from eightfold.training.stopping import Stopped
 
 __all__ = ["Batches", "Diverged", "Loop", "Tell"]
 
+GOING_ON = ("go on", "lower the rate")
 CHECKPOINT_SECONDS = 300.0
 """Between two checkpoints inside an epoch; each epoch ends with one."""
 
@@ -167,6 +170,8 @@ class Loop:
             self._best = groups.get("best", [])
             loop = state["loop"]
         self.state = State.from_json(self._workers.gather(loop)[0])
+        if self._workers.gather(bool(self._best))[0]:
+            self._best = self._workers.broadcast(self._best or [np.asarray(one) for one in self._weights()])
         synchronized(self._workers, [one for those in self._variables().values() for one in those])
 
     def _check(self, about: dict[str, Any]) -> None:
@@ -189,14 +194,19 @@ class Loop:
         Raises:
             Diverged: the loss is not finite. The last checkpoint is as it was.
             WorkerLostError: another worker is gone. A checkpoint of the last step has been written.
+            Stopped: a worker was asked to stop, and all have, after the same step. Likewise.
         """
+        self._workers.stop.heeded = True
         verdict = self._verdict()
-        while verdict in ("go on", "lower the rate"):
+        while verdict in GOING_ON:
             try:
                 epoch = self._epoch(tell)
             except WorkerLostError as lost:
                 if self._workers.rank == lost.heir:  # all have the state of the last step that was made by all
                     self._write()
+                raise
+            except Stopped:
+                self.save()
                 raise
             self.state.epochs.append(epoch)
             self.state.batch, self.state.totals, self.state.seconds = 0, Totals(), 0.0
@@ -206,7 +216,8 @@ class Loop:
                 self._rate.fall(FALL)
                 self.state.lowered.append(epoch.epoch)
             self.save()
-            on_epoch(epoch)
+            with self._workers.busy():
+                on_epoch(epoch)
         if self.keeps_best and self._best:
             assign(self._weights(), self._best)
             synchronized(self._workers, self._weights())
@@ -215,7 +226,8 @@ class Loop:
     def save(self) -> None:
         """Writes a checkpoint, where there is a place for it; of several workers the first does."""
         if self._workers.rank == 0:
-            self._write()
+            with self._workers.busy():
+                self._write()
 
     def _write(self) -> None:
         if self._checkpoint is not None:
@@ -224,6 +236,10 @@ class Loop:
 
     def _verdict(self) -> Verdict:
         return self._ending.verdict(self.state.epochs, self.state.lowered) if self.state.epochs else "go on"
+
+    @property
+    def _over(self) -> bool:
+        return self._verdict() not in GOING_ON
 
     def _epoch(self, tell: Tell) -> Epoch:
         number = len(self.state.epochs)
@@ -237,7 +253,9 @@ class Loop:
             self.state.seconds = before + now - start
             if self.first_step_at is None:
                 self.first_step_at = now
-            tell("train", before_it + self.state.batch, total)
+            with self._workers.busy():  # a terminal may be held
+                tell("train", before_it + self.state.batch, total)
+            self._stop_where_asked()
             if now - saved > CHECKPOINT_SECONDS:
                 self.save()
                 saved = now
@@ -293,18 +311,37 @@ class Loop:
 
     def _recompute(self, *, final: bool) -> None:
         assert self._statistics is not None
-        self._recorder.recompute(self._statistics[final].dataset())
+        self._recorder.recompute(self._until_stopped(self._statistics[final].dataset()))
         synchronized(self._workers, self._steps.model.non_trainable_variables)
 
     def validated(self) -> Totals:
-        """What the model makes of the validation pictures."""
+        """What the model makes of the validation pictures.
+
+        Raises:
+            Stopped: a worker was asked to stop.
+            WorkerLostError: another worker is gone.
+        """
         totals = Totals()
-        for pixels, labels in self._validation.dataset():
+        for pixels, labels in self._until_stopped(self._validation.dataset()):
             if not len(labels):
                 continue  # the last batch had fewer pictures than there are workers
             totals.add(*(float(one) for one in self._steps.evaluate(pixels, labels)))
         sums = [np.array([totals.loss, totals.correct, totals.examples])]
         return Totals(*(float(one) for one in self._workers.sum_arrays(sums)[0]))
+
+    def _until_stopped(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Batches of what changes no weights, until a worker is asked to stop: it is done anew when the run goes on."""
+        for batch in batches:
+            self._workers.barrier()
+            self._stop_where_asked()
+            yield batch
+
+    def _stop_where_asked(self) -> None:
+        number = self._workers.stopping
+        if number:
+            done = len(self.state.epochs)
+            last = "the last epoch" if self._over else f"batch {self.state.batch} of epoch {done + 1}"
+            raise Stopped(f"Stopped by {signal.Signals(number).name} after {last}", number)
 
     def _keep_best(self, epoch: Epoch) -> None:
         """Without a number of epochs the best of them is what counts: its weights are kept."""

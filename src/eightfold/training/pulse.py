@@ -1,12 +1,14 @@
 """A sign of life every second between workers, and who is lost as soon as one is.
 
 A process that ends closes its connections, which is seen at once. One that is stopped, or whose machine or network
-is gone, leaves them open and falls silent. Whoever notices first tells the others, so that all name the same worker and
-not those that ended because of it.
+is gone, leaves them open and falls silent. One that hangs still gives signs of life, but does not come to the next
+exchange. Whoever notices first tells the others, so that all name the same worker and not those that ended because of
+it.
 """
 
 from __future__ import annotations
 
+import math
 import selectors
 import socket
 import threading
@@ -24,7 +26,7 @@ SILENCE = 20.0
 """Seconds after which a worker that says nothing counts as lost."""
 SETTLING = 1.0
 """Seconds to wait for the reason why a connection has been closed."""
-ALIVE, LOST, BYE = "alive", "lost", "bye"
+ALIVE, BUSY, LOST, BYE = "alive", "busy", "lost", "bye"
 
 
 class Pulse:
@@ -36,12 +38,19 @@ class Pulse:
 
     Attributes:
         alarm: becomes readable when a worker is lost.
+        busy: whether this worker does something that the others wait for without a limit.
+        limit: seconds for which a worker that is not busy may be waited for.
+        awaited: the workers that are waited for now, with the number of beats since then; to be replaced whenever one
+            of them moves.
     """
 
     def __init__(self, links: Mapping[int, socket.socket], silence: float = SILENCE) -> None:
         self.alarm, self._inner = socket.socketpair()
         self._links, self._beats = dict(links), silence / BEAT
         self._missed = dict.fromkeys(links, 0)
+        self.busy, self.limit = False, math.inf
+        self.awaited: dict[int, int] = {}
+        self._busy: set[int] = set()
         self._unread = dict.fromkeys(links, b"")
         self._parted: set[int] = set()
         self._lost: WorkerLostError | None = None
@@ -93,11 +102,24 @@ class Pulse:
     def _beat(self) -> None:
         """Silence is counted in beats of our own: when all have been stopped for a while, nobody has missed any."""
         for rank in self._links.keys() - self._parted:
-            _say(self._links[rank], ALIVE)
+            _say(self._links[rank], BUSY if self.busy else ALIVE)
             self._missed[rank] += 1
             if self._missed[rank] > self._beats:
                 silent = self._missed[rank] * BEAT
                 self._lose(rank, f"worker {rank} has said nothing for {silent:.0f} s: it is stopped or out of reach")
+        self._wait()
+
+    def _wait(self) -> None:
+        """Waiting is counted in beats, too."""
+        awaited = self.awaited  # the other thread may replace it meanwhile
+        for rank, beats in awaited.items():
+            awaited[rank] = 0 if rank in self._busy else beats + 1
+            if awaited[rank] * BEAT > self.limit:
+                self._lose(
+                    rank,
+                    f"worker {rank} gives signs of life, but has kept the others waiting for "
+                    f"{awaited[rank] * BEAT:.0f} s: it hangs",
+                )
 
     def _hear(self, rank: int) -> bool:
         """Reads what a worker says; whether there may be more."""
@@ -117,7 +139,9 @@ class Pulse:
         *lines, self._unread[rank] = (self._unread[rank] + came).split(b"\n")
         for line in lines:
             word, _, rest = line.decode(errors="replace").partition(" ")
-            if word == LOST:
+            if word in (ALIVE, BUSY):
+                (self._busy.add if word == BUSY else self._busy.discard)(rank)
+            elif word == LOST:
                 lost, _, how = rest.partition(" ")
                 self._lose(int(lost), how)
             elif word == BYE:

@@ -26,7 +26,7 @@ __all__ = ["PATIENCE", "meet"]
 
 PATIENCE = 120.0
 """Seconds in which all workers must have come."""
-PROTOCOL = 1
+PROTOCOL = 2
 CHANNELS = ("data", "pulse")
 ANSWER = 10.0
 """Seconds in which whoever connects must say who it is, so that strangers keep nobody waiting."""

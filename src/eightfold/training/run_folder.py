@@ -12,7 +12,6 @@ diverged.npz       the batch whose loss was not a number, where that ended the r
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from eightfold.errors import OutputError
+from eightfold.quantization.folder_lock import FolderLock
 from eightfold.quantization.placement import written_beside
 from eightfold.training.checkpoint import Checkpoint
 
@@ -28,7 +28,6 @@ __all__ = ["CHECKPOINT", "RunFolder"]
 
 CHECKPOINT = "checkpoint"
 OWN = ("model.keras", "classes.txt", "history.json", "report.json", "curve.png", "logs", CHECKPOINT, "diverged.npz")
-_LOCK = ".lock"
 
 
 class RunFolder:
@@ -50,16 +49,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path} is a file; expected the name of a folder")
         self._check(resume=resume, overwrite=overwrite)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / _LOCK).open("w")
-        except OSError as error:
-            raise OutputError(f"cannot write to {path}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise OutputError(f"another process trains in {path}: it holds {path / _LOCK}") from error
+        self._lock = FolderLock(path, ".lock", f"trains in {path}")
         if overwrite and not resume:
             self._clear()
 
@@ -69,8 +59,7 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        (self.path / _LOCK).unlink(missing_ok=True)
-        self._lock.close()
+        self._lock.release(remove=True)
         if not any(self.path.iterdir()):  # nothing came of it
             self.path.rmdir()
 

@@ -151,6 +151,7 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         PlatformError: the precision is not for this CPU.
         MissingExtraError: Pillow or Matplotlib is not installed.
         WorkerLostError: another worker is gone; a checkpoint has been written.
+        Stopped: a worker was asked to stop (`Collective.stop`); a checkpoint has been written.
     """
     began = time.perf_counter()
     tell, those = progress or (lambda *_: None), workers or Alone()

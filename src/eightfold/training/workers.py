@@ -14,13 +14,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 from eightfold.errors import EightfoldError, RecipeError
 from eightfold.running.environment import environment
@@ -29,6 +27,7 @@ from eightfold.running.pinned import command
 from eightfold.running.pinning import cpus_of
 from eightfold.running.process import this_eightfold
 from eightfold.running.settings import Runtime
+from eightfold.running.signals import Process, Repeats, passed_on, send
 from eightfold.system.topology import Topology, topology
 from eightfold.training.collective import EXIT_LOST, WorkerLostError
 from eightfold.training.seat import Address, Seat
@@ -36,7 +35,9 @@ from eightfold.training.seat import Address, Seat
 __all__ = ["GRACE", "launched", "settings"]
 
 GRACE = 30.0
-"""Seconds that workers have for a checkpoint once one of them has failed, or the user wants them to end."""
+"""Seconds that workers have for a checkpoint once one of them has failed."""
+EXIT_STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""With which workers exit that have agreed to stop."""
 ENDING = 5.0
 """Seconds from SIGTERM to SIGKILL."""
 LOOK = 0.05
@@ -68,7 +69,8 @@ def launched(
     """Runs a program as so many workers, and returns when all have ended.
 
     Each finds its place with `seat.given`. The first has this process's output; what the others write is shown only
-    where they fail. SIGINT, SIGTERM and SIGHUP are passed on to all. When this process ends, the workers do too.
+    where they fail. SIGINT, SIGTERM and SIGHUP are passed on to all, which may take their time; at a second one they
+    are killed. When this process ends, the workers do too.
 
     Args:
         count: how many workers.
@@ -80,7 +82,7 @@ def launched(
 
     Returns:
         0; the exit code, where all workers have ended with the same and so have said why themselves; or 128 and a
-        signal's number, where it was passed on.
+        signal's number, where it was passed on and they have not ended well in spite of it.
 
     Raises:
         WorkerLostError: one has ended before its work was done; the message says how, and what it wrote last.
@@ -95,14 +97,21 @@ def launched(
         say(note)
     places = cpus_of(runtime, here)
     workers: list[_Worker] = []
+    repeats = Repeats()
+
+    def to_all(number: int) -> None:
+        again = repeats.count() > 1
+        for worker in workers:
+            send(worker.process, signal.SIGKILL if again else number)
+
     with ExitStack() as stack:
-        received = stack.enter_context(_passing_on(workers))
+        received = stack.enter_context(passed_on(PASSED_ON, to_all))
         stack.callback(_none_left, workers)
         with _meeting_place(count) as seats:
             for seat, cpus in zip(seats, places, strict=True):
                 workers.append(_started(seat, command(cpus, program), {**shared, **(env or {})}))
                 for number in received:  # while it was being started
-                    workers[-1].send(number)
+                    send(workers[-1].process, number)
         failure = _watch(workers, received, grace, say)
         return _outcome(workers, failure, received)
 
@@ -112,16 +121,11 @@ class _Worker:
     """A running worker, and the file that it writes to (None: where this process does)."""
 
     seat: Seat
-    process: subprocess.Popen[bytes]
+    process: Process
     written: IO[bytes] | None
 
     def code(self) -> int | None:
         return self.process.poll()
-
-    def send(self, number: int) -> None:
-        """To the worker and all that it has started."""
-        with suppress(ProcessLookupError, PermissionError):  # it has ended
-            os.killpg(self.process.pid, number)
 
     def how(self) -> str:
         """How it ended, in words."""
@@ -170,40 +174,20 @@ def _started(seat: Seat, program: Sequence[str], env: Mapping[str, str]) -> _Wor
     return _Worker(seat, process, written)
 
 
-@contextmanager
-def _passing_on(workers: Sequence[_Worker]) -> Iterator[list[int]]:
-    """Passes signals on to the workers that there are when they come; gives those that have come."""
-    received: list[int] = []
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        for worker in workers:
-            worker.send(number)
-
-    main = threading.current_thread() is threading.main_thread()  # no other may have handlers
-    heard = [number for number in PASSED_ON if main and signal.getsignal(number) is not signal.SIG_IGN]
-    before: dict[int, Any] = {number: signal.signal(number, pass_on) for number in heard}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _watch(
     workers: Sequence[_Worker], received: Sequence[int], grace: float, say: Callable[[str], None]
 ) -> tuple[_Worker, str] | None:
     """Waits for all; which was the first to fail, and how."""
-    _wait(workers, until=lambda: bool(received or _failed(workers)))
-    first = _failed(workers)
-    if first and not received and _running(workers):
+    _wait(workers, until=lambda: _failed(workers, received) is not None)
+    first = _failed(workers, received)
+    if first and _running(workers):
         say(f"{first.how()}; the others have up to {grace:.0f} s to write a checkpoint")
     _wait(workers, grace)
-    first = first if first and first.code() != EXIT_LOST else _failed(workers)
+    first = first if first and first.code() != EXIT_LOST else _failed(workers, received)
     late = _running(workers)
     for number in (signal.SIGTERM, signal.SIGKILL):
         for worker in _running(workers):
-            worker.send(number)
+            send(worker.process, number)
         _wait(workers, ENDING)
     if late and (first is None or first.code() == EXIT_LOST):
         return late[0], f"{late[0].seat.name} no longer answered, and was ended{late[0].last_lines()}"
@@ -221,19 +205,23 @@ def _running(workers: Sequence[_Worker]) -> list[_Worker]:
     return [worker for worker in workers if worker.code() is None]
 
 
-def _failed(workers: Sequence[_Worker]) -> _Worker | None:
-    """Of those that have failed one that is not only a consequence: it was killed, or has an error of its own."""
-    failed = [worker for worker in workers if worker.code()]
+def _failed(workers: Sequence[_Worker], received: Sequence[int]) -> _Worker | None:
+    """Of those that have failed one that is not only a consequence: it was killed, or has an error of its own.
+
+    Who has ended because of a signal that was passed on, or because all have agreed to stop, has not failed.
+    """
+    asked = {0, *EXIT_STOPPED, *(128 + number for number in received), *(-number for number in received)}
+    failed = [worker for worker in workers if worker.code() not in (None, *asked)]
     return min(failed, key=lambda worker: (worker.code() == EXIT_LOST, (worker.code() or 0) > 0), default=None)
 
 
 def _outcome(workers: Sequence[_Worker], failure: tuple[_Worker, str] | None, received: Sequence[int]) -> int:
     """What `launched` returns or raises."""
-    if failure is None:
-        return 0
-    if received:
-        return 128 + received[0]
     codes = {worker.process.returncode for worker in workers}
+    if received and codes != {0}:
+        return 128 + received[0]
+    if failure is None:
+        return max(codes)
     if len(codes) == 1 and min(codes) > 0 and EXIT_LOST not in codes:
         return codes.pop()
     raise WorkerLostError(failure[1], failure[0].seat.rank)
@@ -242,7 +230,7 @@ def _outcome(workers: Sequence[_Worker], failure: tuple[_Worker, str] | None, re
 def _none_left(workers: Sequence[_Worker]) -> None:
     """No worker runs when this returns."""
     for worker in workers:
-        worker.send(signal.SIGKILL)
+        send(worker.process, signal.SIGKILL)
         worker.process.wait()
         if worker.written is not None:
             worker.written.close()
