@@ -40,6 +40,8 @@ class Steps:
             Inception Architecture for Computer Vision", 2016).
         class_weights: what an example of each class counts; one by default.
         collective: who trains together.
+        inputs: what the model is called with, as specs with the batch left open; by default one float32 tensor of
+            pictures.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Steps:
         label_smoothing: float = 0.0,
         class_weights: Mapping[int, float] | None = None,
         collective: Collective | None = None,
+        inputs: Any = None,
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self._collective = collective or Alone()
@@ -59,8 +62,9 @@ class Steps:
         if class_weights is not None:
             self._weights = tf.constant([class_weights[label] for label in range(self._classes)], tf.float32)
         optimizer.build(model.trainable_variables)
-        pictures = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
-        batch = (pictures, tf.TensorSpec((None,), tf.int32))
+        if inputs is None:
+            inputs = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+        batch = (inputs, tf.TensorSpec((None,), tf.int32))
         # Autograph would leave a file behind in the folder for temporary files where the process is killed.
         self.train = tf.function(self._train, input_signature=batch, autograph=False)
         self.evaluate = tf.function(self._evaluate, input_signature=batch, autograph=False)
