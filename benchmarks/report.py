@@ -49,9 +49,9 @@ def read(name: str) -> list[Row]:
 
 def record(name: str, rows: Iterable[Row], key: Sequence[str]) -> list[Row]:
     """Adds rows to a benchmark's results; older rows with the same values under `key` give way."""
-    new = list(rows)
-    taken = {tuple(row[field] for field in key) for row in new}
-    kept = [row for row in read(name) if tuple(row[field] for field in key) not in taken]
+    new = json.loads(json.dumps(list(rows)))  # as they are read again: keys may hold lists
+    taken = [[row[field] for field in key] for row in new]
+    kept = [row for row in read(name) if [row[field] for field in key] not in taken]
     path = HERE / "results" / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in [*kept, *new]))
