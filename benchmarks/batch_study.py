@@ -66,7 +66,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, help="pictures of each task; by default as many as it is made for")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--work-dir", type=Path, default=Path("build/batch-study"), help="keeps pictures and logs")
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        default=Path("build/batch-study"),
+        help="keeps pictures and logs; in a new one everything is trained, and timed, again",
+    )
     parser.add_argument("--document", type=Path, default=DOCUMENT, help="has a place for the table")
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from eightfold.bench import Subject
 from eightfold.bench.baseline import NAME as DEFAULT
 from eightfold.bench.baseline import default_environment, float_model
-from eightfold.bench.named import located
+from eightfold.bench.named import located, side_of
 from eightfold.cli.benchmark_data import feeds, inputs_of
 from eightfold.cli.benchmark_settings import Wanted
 from eightfold.cli.screen import Tell
@@ -207,5 +207,5 @@ class Lineup:
 
         if not self.training.measured or Path(subject.model).exists():
             return inputs_of(subject.model, self.input.signature)
-        side = self.training.image_size or speed.side_of(str(subject.model))
+        side = self.training.image_size or side_of(str(subject.model))
         return {"x": InputSpec("x", "float32", (None, side, side, 3))}

@@ -15,19 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from eightfold.bench.named import named, unknown
+from eightfold.bench.named import named, side_of, unknown
 from eightfold.bench.process import Subject
 from eightfold.data.imported import names_function
 from eightfold.errors import ModelError, RecipeError
 from eightfold.running.settings import Runtime
 
-__all__ = ["STOCK", "WORKER", "How", "accelerated", "side_of", "stock"]
+__all__ = ["STOCK", "WORKER", "How", "accelerated", "stock"]
 
 WORKER = (sys.executable, "-m", "eightfold.training.speed_worker")
 STOCK = "stock TensorFlow"
 """How tables call a network that Keras alone trains."""
 SUFFIXES = (".keras", ".h5")
-SIDE = 224
 
 How = Literal["auto", "fp32", "bf16", "stock"]
 """The precision of an accelerated network, or `stock`."""
@@ -62,12 +61,6 @@ def stock(model: str, runtime: Runtime, *, side: int | None = None) -> Subject:
     """
     onednn = replace(runtime, env={"TF_ENABLE_ONEDNN_OPTS": "1", **runtime.env})
     return replace(_subject(model, onednn, "stock", side), name=STOCK)
-
-
-def side_of(model: str) -> int:
-    """Height and width, in pixels, of the pictures that a network by name or a function is measured with."""
-    architecture = named(model)
-    return architecture.side if architecture else SIDE
 
 
 def _subject(model: str, runtime: Runtime, how: How, side: int | None) -> Subject:

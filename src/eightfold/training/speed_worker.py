@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
+from eightfold.bench.named import side_of
 from eightfold.bench.protocol import Figures, Job, Refusal, Run, Told, serve
 from eightfold.bench.steps import IMAGENET
 from eightfold.bench.synthetic import synthetic
@@ -28,7 +29,7 @@ from eightfold.data import Batch, InputSpec
 from eightfold.data import load as load_data
 from eightfold.errors import EightfoldError
 from eightfold.graph.ir import Array
-from eightfold.training.speed import SUFFIXES, How, side_of
+from eightfold.training.speed import SUFFIXES, How
 
 __all__ = ["load", "main", "our_step", "train_step"]
 
