@@ -34,6 +34,8 @@ TASKS = {
 }
 """The classes of each, as `cifar_files` reads them, and the number of pictures."""
 PLAIN, OURS = "plain", "ours"
+BUSY = 1.5
+"""Programs that want to run, for each core, above which others than the study must have been among them."""
 HEADINGS = (
     "task",
     "batch",
@@ -163,13 +165,17 @@ def spread(values: list[float], form: str) -> str:
 
 def about(on_it: list[report.Row]) -> str:
     """What the figures of a machine were made with."""
-    tasks = {one["task"]: f"{one['task']}: {one['classes']}, {one['pictures']} pictures" for one in on_it}
+    tasks = {
+        f"{one['task']}: {one['classes']}, {one['pictures']} pictures, seeds: {len(accuracies(one, OURS))}"
+        for one in on_it
+    }
     made = {f"{one['net']}, {one['image_size']} pixels, {one['epochs']} epochs" for one in on_it}
-    seeds = max(len(accuracies(one, OURS)) for one in on_it)
     versions = {f"{name} {number}" for one in on_it for name, number in one["versions"].items()}
     commands = {f"`{one['command']}`" for one in on_it}
-    said = [{on_it[0]["on"]}, tasks.values(), made, {f"{seeds} seed{'s' * (seeds > 1)}"}, versions, commands]
-    return "; ".join(", ".join(sorted(one)) for one in said) + ".\n"
+    said = [{on_it[0]["on"]}, tasks, made, versions, commands]
+    busy = any(one["machine"]["load"] > BUSY * one["machine"]["cores"] for one in on_it)
+    noise = " Other programs ran meanwhile: seconds are rough." if busy else ""
+    return "; ".join(", ".join(sorted(one)) for one in said) + f".{noise}\n"
 
 
 if __name__ == "__main__":

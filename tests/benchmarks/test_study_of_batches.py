@@ -65,5 +65,5 @@ def test_each_seed_is_recorded_and_none_is_trained_twice(
         assert [one["seed"] for one in recorded["outcomes"]] == sorted(2 * list(range(int(seeds))))
         assert len((tmp_path / "work/three-classes/seed-0/study.jsonl").read_text().splitlines()) == 3
     assert "| three classes | 16 |" in document.read_text()
-    assert "2 seeds" in document.read_text()
+    assert "48 pictures, seeds: 2;" in document.read_text()
     capsys.readouterr()
