@@ -25,9 +25,9 @@ import tensorflow as tf
 from eightfold.bench import this_machine
 from eightfold.bench.named import build, named
 from eightfold.bench.timer import Ratio, speedup
-from eightfold.bench.training_worker import train_step
 from eightfold.training import batch_norm
 from eightfold.training.accelerate import accelerate
+from eightfold.training.speed_worker import train_step
 
 LAYERS = [
     ((32, 28, 28, 64), -1),

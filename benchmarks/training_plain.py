@@ -1,10 +1,13 @@
 """What `eightfold train` is compared with: a Keras script as the tutorials have it.
 
-    python benchmarks/training_plain.py FOLDER NET --image-size N --epochs N --batch-size N --seed N [--plain]
+    python benchmarks/training_plain.py FOLDER NET --image-size N --epochs N --batch-size N --seed N
+        [--plain | --two-lines]
 
 By default a good one: `image_dataset_from_directory`, cache and prefetch. With `--plain` the pictures are decoded by
-Pillow at every epoch, in one thread, as a `keras.utils.Sequence` does. Flips are all the augmentation there is. The
-validation pictures are those that `eightfold train` keeps for the same seed. Writes one line of JSON.
+Pillow at every epoch, in one thread, as a `keras.utils.Sequence` does. Flips are all the augmentation there is. With
+`--two-lines` it is the good one with two lines of eightfold: `ef.accelerate(model)`, and `ef.data.image_folder(...)`,
+which has an augmentation of its own, in place of the pipeline. The validation pictures are those that `eightfold train`
+keeps for the same seed. Writes one line of JSON.
 """
 
 from __future__ import annotations
@@ -28,29 +31,28 @@ import tensorflow as tf  # noqa: E402
 import training_nets  # noqa: E402
 from PIL import Image  # noqa: E402
 
+import eightfold as ef  # noqa: E402
 from eightfold.data.folder import listed  # noqa: E402
 from eightfold.data.split import stratified  # noqa: E402
 
 
 def main() -> None:
     options = arguments()
-    found = listed(options.folder)
-    labels = np.array(found.labels)
-    parts = stratified(labels, 0.2, options.seed)
-    files = [str(file) for file in found.files]
     keras.utils.set_random_seed(options.seed)
-    side, classes = options.image_size, len(found.classes)
+    side, classes = options.image_size, len(listed(options.folder).classes)
     model = getattr(training_nets, options.net)((side, side, 3), classes)
+    if options.two_lines:
+        ef.accelerate(model)
+        data = ef.data.image_folder(options.folder, side, batch_size=options.batch_size, seed=options.seed)
+        train, held = data.train, data.validation
+    else:
+        train, held = _parts(options)
     model.compile(
         keras.optimizers.Adam(options.rate), keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"]
     )
-    made = _sequence if options.plain else _dataset
-    train, held = (
-        made([files[row] for row in rows], labels[rows], side, options.batch_size, shuffled=not number)
-        for number, rows in enumerate(parts)
-    )
     times = Times()
-    history = model.fit(train, validation_data=held, epochs=options.epochs, verbose=0, callbacks=[times])
+    # Whatever it is, it shuffles by itself.
+    history = model.fit(train, validation_data=held, epochs=options.epochs, shuffle=False, verbose=0, callbacks=[times])
     seconds = time.perf_counter() - START
     print(
         json.dumps(
@@ -74,7 +76,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plain", action="store_true")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--plain", action="store_true")
+    kinds.add_argument("--two-lines", action="store_true")
     return parser.parse_args()
 
 
@@ -95,6 +99,18 @@ class Times(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.epochs.append(time.perf_counter() - self._began)
+
+
+def _parts(options: argparse.Namespace) -> list[Any]:
+    """The pictures that train, and those that validate."""
+    found = listed(options.folder)
+    labels = np.array(found.labels)
+    files = [str(file) for file in found.files]
+    made = _sequence if options.plain else _dataset
+    return [
+        made([files[row] for row in rows], labels[rows], options.image_size, options.batch_size, shuffled=not number)
+        for number, rows in enumerate(stratified(labels, 0.2, options.seed))
+    ]
 
 
 def _dataset(files: list[str], labels: Any, side: int, batch_size: int, *, shuffled: bool) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,7 +94,8 @@ def test_what_reads_logs_of_tf_cnn_benchmarks_reads_these() -> None:
 def test_training_has_a_loss() -> None:
     losses = (({"loss": 2.5}, {"loss": 1.25}),)
     trained = (Turn(((0.5, 0.5),), 8, 1.0, losses),)
-    text = log(measurement("net", turns=trained, batch_size=8), every=1, data="photos/")
+    measured = replace(measurement("net", turns=trained, batch_size=8), about={"optimizer": "momentum"})
+    text = log(measured, every=1, data="photos/")
     assert "2\timages/sec: 16.0 +/- 0.0 (jitter = 0.0)\t1.250" in text
     assert "Mode:        training" in text
     assert "Dataset:     photos/" in text

@@ -90,6 +90,9 @@ def test_auto_instances(run: Any, float_model: Path, asked: Asked) -> None:
         (["--peers", "caffe"], "the peer 'caffe' is unknown"),
         (["--train", "--peers", "openvino"], "the other runtimes do not train"),
         (["--train"], "a SavedModel holds no way to train it"),
+        (["--compare", "stock"], "--compare stock is for --train"),
+        (["--compare", "basline"], "--compare is 'basline'; expected baseline, stock or both"),
+        (["--train", "--bf16", "--precision", "fp32"], "--bf16 and --precision fp32 contradict each other"),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -215,6 +218,9 @@ def test_options_that_need_another_one_say_so(run: Any, float_model: Path, asked
     result = run("benchmark", "resnet50", "--train", "--signature", "call")
     assert "note: --signature has no effect: training calls the Keras model itself" in result.stderr
     assert run("benchmark", float_model, "--compare", "baseline", "--baseline-batch-size", 1).stderr == ""
+    result = run("benchmark", float_model, "--precision", "fp32", "--image-size", 64)
+    assert "note: --precision has no effect: it is for training" in result.stderr
+    assert "note: --image-size has no effect: it is for training" in result.stderr
 
 
 def test_tuned_settings_of_a_network_by_name(
@@ -274,6 +280,57 @@ def test_training_by_name_with_labelled_data(run: Any, asked: Asked, tmp_path: P
     assert {name: array.shape for name, array in asked.feeds.items()} == {"x": (4, 224, 224, 3), "y": (4,)}
     np.savez(labelled, x=np.zeros((4, 224, 224, 3), np.float32))
     assert "has no labels" in run("benchmark", "resnet50", "--train", "-d", labelled).stderr
+
+
+def test_training_beside_the_default_environment_and_stock(run: Any, asked: Asked) -> None:
+    options = ("--train", "--compare", "baseline,stock", "--intra", 1, "--image-size", 64)
+    result = run("benchmark", "resnet50", *options, "--precision", "fp32")
+    assert result.exit_code == 0, result.stderr
+    assert [one.name for one in asked.subjects] == ["default environment", "stock TensorFlow", "resnet50"]
+    assert asked.settings.mode == "throughput"
+    assert asked.runtimes == [
+        Runtime(32, env={"TF_ENABLE_ONEDNN_OPTS": "0"}),
+        Runtime(32, intra=1, env={"TF_ENABLE_ONEDNN_OPTS": "1"}),
+        Runtime(32, intra=1),
+    ]
+    how = [one.command[-3:] for one in asked.subjects]
+    assert how == [("stock", "--image-size", "64")] * 2 + [("fp32", "--image-size", "64")]
+    over = re.findall(r"^(.*): speedup over (.*): ", result.stdout, re.M)
+    assert over == [
+        ("stock TensorFlow", "the default environment"),
+        ("resnet50", "the default environment"),
+        ("resnet50", "stock TensorFlow"),
+    ]
+
+
+def test_training_in_bfloat16_under_its_other_name(run: Any, asked: Asked) -> None:
+    assert run("benchmark", "resnet50", "--train", "--bf16", "--batch-size", 8).exit_code == 0
+    (subject,) = asked.subjects
+    assert ("bf16" in subject.command, subject.runtime) == (True, Runtime(8))
+
+
+def test_the_baseline_of_training_may_be_another_network(run: Any, asked: Asked) -> None:
+    run("benchmark", "nets:small", "--train", "--baseline", "mobilenet", "--baseline-batch-size", 4)
+    baseline, own = asked.subjects
+    assert (str(baseline.model), baseline.runtime.batch_size, str(own.model)) == ("mobilenet", 4, "nets:small")
+    assert "stock" in baseline.command
+
+
+def test_training_is_measured(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(
+        "import keras\n"
+        "def small(input_shape, classes):\n"
+        "    layers = [keras.layers.Flatten(), keras.layers.Dense(classes)]\n"
+        "    return keras.Sequential([keras.Input(input_shape), *layers])\n"
+    )
+    options = ("--image-size", 8, "--num-batches", 3, "--num-warmup-batches", 1, "--rounds", 1)
+    result = run("benchmark", "nets:small", "--train", "--compare", "baseline", *options)
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"^1\timages/sec: [\d.]+ \+/- 0\.0 \(jitter = 0\.0\)\t", result.stdout, re.M)
+    assert len(re.findall(r"^total images/sec: [\d.]+$", result.stdout, re.M)) == 2
+    assert "Optimizer:   sgd" in result.stdout
+    assert "nets:small: speedup over the default environment: " in result.stdout
 
 
 def test_a_real_model_is_measured(run: Any, float_model: Path, data: Path) -> None:

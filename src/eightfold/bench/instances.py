@@ -17,7 +17,20 @@ from eightfold.graph.ir import Array
 from eightfold.running.pinning import cpus_of
 from eightfold.system.topology import topology
 
-__all__ = ["Instances", "Turn"]
+__all__ = ["Instances", "Loaded", "Turn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the first instance of a subject says of what it has loaded.
+
+    Attributes:
+        versions: of what runs the model, by name.
+        about: how it runs it, in words, by name; often nothing.
+    """
+
+    versions: Mapping[str, str]
+    about: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +113,7 @@ class Instances:
     ) -> None:
         self._stack.close()
 
-    def load(
-        self, signature: str, feeds: str | None, warm_up: float, warm_up_batches: int | None = None
-    ) -> dict[str, str]:
+    def load(self, signature: str, feeds: str | None, warm_up: float, warm_up_batches: int | None = None) -> Loaded:
         """Loads and warms up the model in every instance, all at the same time.
 
         Args:
@@ -112,7 +123,7 @@ class Instances:
             warm_up_batches: how many batches the warm-up has, in place of that.
 
         Returns:
-            The versions of what runs it.
+            What runs it, and how.
 
         Raises:
             ModelError: a worker refused the model, with its reason.
@@ -129,12 +140,12 @@ class Instances:
             layout=how.layout,
             bfloat16=how.precision == "bf16",
         )
-        versions: dict[str, str] = self._all(**job.request())[0]["versions"]
+        answer = self._all(**job.request())[0]
         if warm_up_batches is None:
             self._all("warm_up", limit=warm_up)
         else:
             self._all("time", seconds=0, least=warm_up_batches)
-        return versions
+        return Loaded(answer["versions"], answer.get("about", {}))
 
     def turn(self, seconds: float, least: int) -> Turn:
         """Runs all instances at the same time: each for at least so many seconds, and at least so many batches."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eightfold.bench.instances import Turn
+from eightfold.bench.instances import Loaded, Turn
 from eightfold.bench.machine import Machine
 from eightfold.bench.process import Subject
 from eightfold.bench.timer import Ratio, Timing, speedup, timing
@@ -37,6 +37,7 @@ class Measurement:
         speedup: how many times faster than the first model of the comparison.
         versions: of what ran it.
         turns: what it did in each round.
+        about: how it was run, as its worker tells it, by name: in training optimizer, precision and batch norms.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Measurement:
     speedup: Ratio
     versions: Mapping[str, str]
     turns: tuple[Turn, ...]
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rounds_ms(self) -> tuple[float, ...]:
@@ -117,7 +119,7 @@ class Comparison:
 
 def measured(
     subjects: Sequence[Subject],
-    versions: Sequence[Mapping[str, str]],
+    loaded: Sequence[Loaded],
     turns: Sequence[Sequence[Turn]],
     peaks: Sequence[float],
     mode: Mode,
@@ -135,10 +137,11 @@ def measured(
             images_per_second=statistics.median(turn.images_per_second for turn in own),
             cores_busy=sum(turn.cpu_seconds for turn in own) / sum(turn.seconds for turn in own),
             speedup=speedup(first, _rates(own, mode)),
-            versions=version,
+            versions=one.versions,
             turns=tuple(own),
+            about=one.about,
         )
-        for subject, version, own, peak in zip(subjects, versions, turns, peaks, strict=True)
+        for subject, one, own, peak in zip(subjects, loaded, turns, peaks, strict=True)
     )
 
 

@@ -26,10 +26,11 @@ from eightfold.quantization.placement import written_beside
 from eightfold.running.process import this_eightfold
 from eightfold.system.packages import tensorflow_version
 
-__all__ = ["Architecture", "architectures", "build", "located", "main", "named", "saved", "unknown"]
+__all__ = ["Architecture", "architectures", "build", "located", "main", "named", "saved", "side_of", "unknown"]
 
 SEED = 0
 
+SIDE = 224
 SIDES = {
     **dict.fromkeys(("InceptionResNetV2", "InceptionV3", "Xception"), 299),
     "NASNetLarge": 331,
@@ -37,7 +38,7 @@ SIDES = {
     **{f"EfficientNetV2{n}": side for n, side in zip(("B1", "B2", "B3"), (240, 260, 300), strict=True)},
     **{f"EfficientNetV2{n}": side for n, side in zip("SML", (384, 480, 480), strict=True)},
 }
-"""Height and width of their images where that is not 224."""
+"""Height and width of their images where that is not `SIDE`."""
 
 OTHER_NAMES = {"inception3": "InceptionV3", "nasnet": "NASNetMobile", "mobilenetv1": "MobileNet"}
 """What tf_cnn_benchmarks and Intel's model zoo call them, where that is more than another way to write the name."""
@@ -86,7 +87,7 @@ def architectures() -> dict[str, Architecture]:
         mode = _PREPROCESSING.search(text)
         for keras in _EXPORTED.findall(text):
             # Without a mode, preprocessing is part of the network, which takes pixels as they are.
-            found[keras.lower()] = Architecture(keras, SIDES.get(keras, 224), mode[1] if mode else "raw")
+            found[keras.lower()] = Architecture(keras, SIDES.get(keras, SIDE), mode[1] if mode else "raw")
     return found
 
 
@@ -97,6 +98,12 @@ def named(name: str) -> Architecture | None:
     """
     plain = _plain(name)
     return architectures().get(OTHER_NAMES.get(plain, plain).lower())
+
+
+def side_of(name: str) -> int:
+    """Height and width, in pixels, of the images of the network of that name; of what is none of them, 224."""
+    architecture = named(name)
+    return architecture.side if architecture else SIDE
 
 
 def unknown(name: str) -> ModelError:

@@ -2,7 +2,7 @@
 
 A worker is a process that reads requests from its standard input and answers each with one line:
 
-    {"do": "load", "model": ..., "batch_size": ..., ...}   ->  {"versions": {...}}
+    {"do": "load", "model": ..., "batch_size": ..., ...}   ->  {"versions": {...}, "about": {...}}
     {"do": "warm_up", "limit": seconds}                     ->  {"runs": n, "seconds": of one run}
     {"do": "time", "seconds": at least, "least": runs}      ->  {"seconds": [[...], ...], "figures": [...]}
     {"do": "used"}                                          ->  {"peak_mb": ..., "cpu_seconds": ...}
@@ -10,7 +10,8 @@ A worker is a process that reads requests from its standard input and answers ea
 The seconds are those of each run from its start to its outputs: one list where one batch is computed after the other,
 as many lists as there are batches in flight where a runtime computes several at the same time. In a list each run
 begins when the one before it has ended. The figures are what runs found out, one table of numbers for each run that
-returns `Figures`: a step of training its loss. A request that the worker refuses is answered by {"error": sentence};
+returns `Figures`: a step of training its loss. What a run that is `Told` has to say of itself, such as its precision,
+is `about`, which may be left out. A request that the worker refuses is answered by {"error": sentence};
 any other failure ends the process with its traceback on standard error. The end of its input ends the worker. Whatever
 speaks this protocol can be measured beside TensorFlow: `eightfold.bench.peers` has workers for other runtimes.
 """
@@ -31,6 +32,7 @@ __all__ = [
     "Overlapping",
     "Refusal",
     "Run",
+    "Told",
     "lane_times",
     "peak_memory_mb",
     "run_times",
@@ -51,6 +53,18 @@ class Overlapping(Protocol):
 
     def times(self, seconds: float, least: int) -> list[list[float]]:
         """What `lane_times` gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A run, and what there is to say of it in words, by name."""
+
+    run: Run
+    about: Mapping[str, str]
+
+    def __call__(self) -> object:
+        """Runs it."""
+        return self.run()
 
 
 Load = Callable[["Job"], tuple[Run, Mapping[str, str]]]
@@ -165,7 +179,8 @@ def _answer(request: dict[str, Any], load: Load, loaded: Loaded) -> dict[str, An
         case "load":
             job = Job(**request)
             loaded[job] = loaded.pop(job) if job in loaded else load(job)  # now the last: the one that runs
-            return {"versions": dict(loaded[job][1])}
+            run, versions = loaded[job]
+            return {"versions": dict(versions), "about": dict(run.about) if isinstance(run, Told) else {}}
         case "warm_up":
             runs, seconds = warm_up(_last(loaded), **request)
             return {"runs": runs, "seconds": seconds}

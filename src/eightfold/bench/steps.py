@@ -133,8 +133,8 @@ def _about(measured: Measurement, data: str | None, numa: bool, training: bool) 
     yield "Devices:     ['/cpu:0']"
     yield f"NUMA bind:   {numa}"
     yield f"Data format: {'NHWC' if measured.runtime.layout == 'NHWC' else 'as in the model'}"
-    if training:
-        yield "Optimizer:   momentum"
+    for name, value in measured.about.items():
+        yield f"{name.capitalize() + ':':<13}{value}"
     yield "Variables:   independent"
 
 

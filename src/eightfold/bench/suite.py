@@ -22,7 +22,7 @@ from typing import Any
 import numpy.typing as npt
 
 from eightfold.bench.arrays import write_arrays
-from eightfold.bench.instances import Instances, Turn
+from eightfold.bench.instances import Instances, Loaded, Turn
 from eightfold.bench.machine import this_machine
 from eightfold.bench.measurement import Comparison, measured
 from eightfold.bench.process import TENSORFLOW_WORKER, Subject
@@ -102,8 +102,8 @@ def compare(
     how = settings or Settings()
     subjects = _subjects(models, runtime or Runtime())
     machine = this_machine()  # before the run, which is the load afterwards
-    versions, turns, peaks = _run(subjects, how, feeds, progress or _silent)
-    measurements = measured(subjects, versions, turns, peaks, how.mode)
+    loaded, turns, peaks = _run(subjects, how, feeds, progress or _silent)
+    measurements = measured(subjects, loaded, turns, peaks, how.mode)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
     variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     return Comparison(measurements, how, machine, command or _own_command(), when, variables)
@@ -111,17 +111,17 @@ def compare(
 
 def _run(
     subjects: Sequence[Subject], how: Settings, feeds: Feeds | None, report: Progress
-) -> tuple[list[dict[str, str]], list[list[Turn]], list[float]]:
-    """Versions, turns and peak memory in MB of each subject."""
+) -> tuple[list[Loaded], list[list[Turn]], list[float]]:
+    """What was loaded, turns and peak memory in MB of each subject."""
     plan = how.turns()
     steps = (len(plan) + 1) * len(subjects)
     with ExitStack() as stack:
         path = stack.enter_context(_stored(feeds))
         running = [stack.enter_context(Instances(subject)) for subject in subjects]
-        versions = []
+        loaded = []
         for done, instances in enumerate(running):
             report(f"load {instances.subject.name}", done, steps)
-            versions.append(instances.load(how.signature, path, how.warm_up, how.warm_up_batches))
+            loaded.append(instances.load(how.signature, path, how.warm_up, how.warm_up_batches))
         turns: list[list[Turn]] = [[] for _ in running]
         for number, (seconds, least) in enumerate(plan):
             for which, instances in enumerate(running):
@@ -129,7 +129,7 @@ def _run(
                 turns[which].append(instances.turn(seconds, least))
         peaks = [instances.peak_mb for instances in running]
     report("done", steps, steps)
-    return versions, turns, peaks
+    return loaded, turns, peaks
 
 
 def _own_command() -> str:

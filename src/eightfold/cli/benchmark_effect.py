@@ -27,16 +27,22 @@ class Idle:
 def idle_options(lineup: Lineup) -> list[Idle]:
     """What has no effect: on this machine, with this build of TensorFlow, or without another option."""
     wanted = lineup.wanted
-    return [*_openmp(wanted), *_bfloat16(wanted), *_layout(wanted), *_alone(lineup)]
+    # In training bfloat16 is a precision, which is refused where the CPU has none.
+    bfloat16 = () if lineup.training.measured else _bfloat16(wanted)
+    return [*_openmp(wanted), *bfloat16, *_layout(wanted), *_alone(lineup)]
 
 
 def _alone(lineup: Lineup) -> Iterator[Idle]:
     """Options that belong to another one, which was not given."""
-    given, against = lineup.input, lineup.against
+    given, against, training = lineup.input, lineup.against, lineup.training
     if against.batch_size is not None and not against.baseline:
         yield Idle("--baseline-batch-size", "no baseline is measured; ask for one with --compare baseline")
-    if lineup.training and given.signature != SIGNATURE:
+    if training.measured and given.signature != SIGNATURE:
         yield Idle("--signature", "training calls the Keras model itself, which has none")
+    if not training.measured:
+        for option, asked in (("--precision", training.precision), ("--image-size", training.image_size)):
+            if asked is not None:
+                yield Idle(option, "it is for training; measure that with --train")
     for option, value in (("--samples", given.samples), ("--preprocess", given.preprocess)):
         if value is not None and given.data is None:
             yield Idle(option, "the input is random numbers; give data with --data")

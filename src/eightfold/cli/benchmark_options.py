@@ -20,6 +20,7 @@ __all__ = [
     "DataFormat",
     "DisplayEvery",
     "ForwardOnly",
+    "ImageSize",
     "InstanceCount",
     "Inter",
     "Intra",
@@ -33,6 +34,7 @@ __all__ = [
     "Numa",
     "Output",
     "Peers",
+    "Precision",
     "RealData",
     "Rounds",
     "RuntimeFrom",
@@ -42,13 +44,15 @@ __all__ = [
 ]
 
 _HOW, _LENGTH, _AGAINST = "How models are run", "How long", "What they are compared with"
+_TRAINING = "Training"
 
 Models = Annotated[
     list[str],
     typer.Argument(
         metavar="MODEL",
         help="SavedModel folders, frozen .pb files, or networks of keras.applications by name (resnet50), with random "
-        "weights; the first is what the others are compared with.",
+        "weights; with --train networks by name, .keras files, or module:function. The first is what the others are "
+        "compared with.",
         show_default=False,
     ),
 ]
@@ -146,7 +150,11 @@ DataFormat = Annotated[
 ]
 BFloat16 = Annotated[
     bool,
-    typer.Option("--bf16", help="Float convolutions and products in bfloat16.", rich_help_panel=_HOW),
+    typer.Option(
+        "--bf16",
+        help="Float convolutions and products in bfloat16; with --train as --precision bf16.",
+        rich_help_panel=_HOW,
+    ),
 ]
 AllocatorName = Annotated[
     Allocator | None,
@@ -188,12 +196,33 @@ RuntimeFrom = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
+
+# --- training -----------------------------------------------------------------------------------------------------
+
 ForwardOnly = Annotated[
     bool,
     typer.Option(
         "--forward-only/--train",
-        help="Inference, or steps of training (of networks by name, or of .keras files).",
-        rich_help_panel=_HOW,
+        help="Inference, or steps of training as eightfold train makes them: fused batch norms, the faster precision.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"] | None,
+    typer.Option(
+        help="Of training; auto: bfloat16 where a short trial says that it is faster.",
+        show_default="auto",
+        rich_help_panel=_TRAINING,
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        min=8,
+        metavar="N",
+        help="Height and width of the pictures that a network by name, or module:function, is trained with.",
+        show_default="what the network is made for",
+        rich_help_panel=_TRAINING,
     ),
 ]
 
@@ -254,10 +283,12 @@ SignatureName = Annotated[str, typer.Option(metavar="NAME", help="The signature 
 # --- compared with ------------------------------------------------------------------------------------------------
 
 Compare = Annotated[
-    Literal["baseline"] | None,
+    str | None,
     typer.Option(
-        help="Measure the float model in a default environment too (oneDNN off, default threads), and say how many "
-        "times faster each model is.",
+        metavar="NAME,...",
+        help="Say how many times faster each model is than: baseline, the float model in a default environment "
+        "(oneDNN off, default threads); stock, with --train, the network as Keras trains it, with oneDNN and the same "
+        "threads.",
         show_default=False,
         rich_help_panel=_AGAINST,
     ),

@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from eightfold.bench.named import Architecture, build, named, unknown
+from eightfold.bench.named import SIDE, Architecture, build, named, side_of, unknown
 from eightfold.data.imported import imported, names_function
 from eightfold.data.preprocess import CAFFE_MEAN_BGR, TORCH_MEAN, TORCH_STD
 from eightfold.errors import DataError, ModelError
@@ -27,8 +27,6 @@ from eightfold.training.layers import checked
 __all__ = ["IMAGENET", "SCRATCH", "checked_classifier", "classifier", "default_side"]
 
 SCRATCH, IMAGENET = "scratch", "imagenet"
-SIDE = 224
-"""Height and width of pictures for a network that does not say."""
 
 
 def default_side(model: Any) -> int:
@@ -36,8 +34,7 @@ def default_side(model: Any) -> int:
     if isinstance(model, keras.Model):
         shape = tuple(model.inputs[0].shape) if getattr(model, "inputs", None) else ()
         return int(shape[1]) if len(shape) == 4 and shape[1] else SIDE
-    architecture = named(model) if isinstance(model, str) else None
-    return architecture.side if architecture else SIDE
+    return side_of(model) if isinstance(model, str) else SIDE
 
 
 def classifier(

@@ -46,6 +46,8 @@ class Steps:
             Inception Architecture for Computer Vision", 2016).
         class_weights: what an example of each class counts; one by default.
         collective: who trains together.
+        inputs: what the model is called with, as specs with the batch left open; by default one float32 tensor of
+            pictures.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Steps:
         label_smoothing: float = 0.0,
         class_weights: Mapping[int, float] | None = None,
         collective: Collective | None = None,
+        inputs: Any = None,
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self._collective = collective or Alone()
@@ -65,29 +68,32 @@ class Steps:
         if class_weights is not None:
             self._weights = tf.constant([class_weights[label] for label in range(self._classes)], tf.float32)
         optimizer.build(model.trainable_variables)
-        self._trained: dict[tuple[int, ...], Step] = {}
-        self.evaluate = self._compiled(self._evaluate, model.inputs[0].shape[1:])
+        self._inputs = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32) if inputs is None else inputs
+        self._trained = self._compiled(self._train, self._inputs)
+        self._at_size: dict[tuple[int, ...], Step] = {}
+        self.evaluate = self._compiled(self._evaluate, self._inputs)
 
     def train(self, pixels: Any, labels: Any) -> Figures:
         """Changes the weights once, and gives what the model made of the batch before.
 
         Args:
-            pixels: float32 [batch, height, width, channels]; the size may be another one than that of the model.
+            pixels: float32 [batch, height, width, channels], where the size may be another one than that of the
+                model; or what `inputs` says.
             labels: int32 [batch].
 
         Raises:
             ModelError: the model cannot take pictures of that size.
         """
+        if not isinstance(self._inputs, tf.TensorSpec) or self._inputs.shape.is_compatible_with(pixels.shape):
+            return self._trained(pixels, labels)
         shape = tuple(pixels.shape[1:])
-        if shape not in self._trained:
-            self._trained[shape] = self._train_at(shape)
-        return self._trained[shape](pixels, labels)
+        if shape not in self._at_size:
+            self._at_size[shape] = self._train_at(shape)
+        return self._at_size[shape](pixels, labels)
 
     def _train_at(self, shape: tuple[int, ...]) -> Step:
-        """The step for examples of one shape."""
-        compiled = self._compiled(self._train, shape)
-        if shape == tuple(self.model.inputs[0].shape[1:]):
-            return compiled
+        """The step for pictures of another size."""
+        compiled = self._compiled(self._train, tf.TensorSpec((None, *shape), tf.float32))
         try:
             with any_size(self.model):
                 compiled.get_concrete_function()  # type: ignore[attr-defined]
@@ -99,8 +105,8 @@ class Steps:
         return compiled
 
     @staticmethod
-    def _compiled(step: Step, shape: tuple[int | None, ...]) -> Step:
-        batch = (tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None,), tf.int32))
+    def _compiled(step: Step, inputs: Any) -> Step:
+        batch = (inputs, tf.TensorSpec((None,), tf.int32))
         # Autograph would leave a file behind in the folder for temporary files where the process is killed.
         return tf.function(step, input_signature=batch, autograph=False)  # type: ignore[no-any-return]
 

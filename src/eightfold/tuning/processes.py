@@ -171,7 +171,7 @@ class Processes:
         self._check()
         instances.subject = replace(instances.subject, runtime=one.runtime)
         warm_up = AGAIN if one in self._warm else None
-        self.versions = instances.load(self._signature, self._feeds, WARM_UP, warm_up)
+        self.versions = instances.load(self._signature, self._feeds, WARM_UP, warm_up).versions
         self._warm.add(one)
 
     def _turn(self, one: Candidate) -> Outcome:
