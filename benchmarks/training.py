@@ -1,4 +1,4 @@
-"""Trains the same network from the same JPEG files in four ways: python benchmarks/training.py build/cifar resnet18
+"""Trains the same network from the same JPEG files in five ways: python benchmarks/training.py build/cifar resnet18
 
 `training_programs.py` says what the programs are. They run in turns, once for each seed, and all have the same
 validation pictures. Each run is recorded when it is over: --resume goes on with what was interrupted, --programs runs

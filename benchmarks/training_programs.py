@@ -4,6 +4,7 @@ default environment      a plain Keras script that decodes with Pillow; oneDNN o
 good script              image_dataset_from_directory's pipeline, cache and prefetch; oneDNN on, whatever the CPU
 good script, two lines   that with ef.accelerate(model), and ef.data.image_folder(...) in place of its pipeline
 eightfold train          as it comes: what to switch on it decides by itself
+eightfold train, growing that with pictures that begin at half of their size: --progressive-resizing auto
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from typing import Any
 
 from eightfold.running.process import this_eightfold
 
-__all__ = ["DEFAULT", "GOOD", "OURS", "PROGRAMS", "TWO_LINES", "Task", "eightfold_train", "run"]
+__all__ = ["DEFAULT", "GOOD", "GROWING", "OURS", "PROGRAMS", "TWO_LINES", "Task", "eightfold_train", "run"]
 
 HERE = Path(__file__).parent
 DEFAULT, GOOD = "default environment", "good script"
-TWO_LINES, OURS = "good script, two lines", "eightfold train"
+TWO_LINES, OURS, GROWING = "good script, two lines", "eightfold train", "eightfold train, growing"
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 SCRIPTS: Mapping[str, tuple[tuple[str, ...], str]] = {
     DEFAULT: (("--plain",), "0"),
@@ -34,7 +35,7 @@ SCRIPTS: Mapping[str, tuple[tuple[str, ...], str]] = {
     TWO_LINES: (("--two-lines",), "1"),
 }
 """Of those that `training_plain.py` has: its options, and whether oneDNN is on."""
-PROGRAMS = (*SCRIPTS, OURS)
+PROGRAMS = (*SCRIPTS, OURS, GROWING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +67,19 @@ def run(who: str, task: Task, seed: int) -> dict[str, Any]:
     Raises:
         SystemExit: it failed; with its last words.
     """
-    if who == OURS:
-        return eightfold_train(task, seed)
+    if who in (OURS, GROWING):
+        return eightfold_train(task, seed, *(("--progressive-resizing", "auto") if who == GROWING else ()))
     options, onednn = SCRIPTS[who]
     program = [sys.executable, str(HERE / "training_plain.py"), str(task.folder), task.net, *_common(task, seed)]
     return _said([*program, *options], {**_environment(), ONEDNN: onednn})
 
 
-def eightfold_train(task: Task, seed: int) -> dict[str, Any]:
-    """`eightfold train` from its start to its end; see `run`. It gives its `precision` too."""
+def eightfold_train(task: Task, seed: int, *options: str) -> dict[str, Any]:
+    """`eightfold train` from its start to its end, with further options; see `run`. It gives its `precision` too."""
     env = {name: value for name, value in _environment().items() if name != ONEDNN}
     with tempfile.TemporaryDirectory() as place:
         program = [sys.executable, "-m", "eightfold.cli.app", "train", "-d", str(task.folder)]
-        program += ["-m", f"training_nets:{task.net}", "-o", f"{place}/run", "--json", *_common(task, seed)]
+        program += ["-m", f"training_nets:{task.net}", "-o", f"{place}/run", "--json", *_common(task, seed), *options]
         began = time.perf_counter()
         said = _said(program, env)
         seconds = time.perf_counter() - began
