@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # without VNNI, TensorFlow leaves oneDNN off by itself
 
 from collections.abc import Iterator
 

@@ -17,7 +17,8 @@
     ef.train("pictures/", "resnet50")          # a Keras classifier, trained several times faster on a CPU
     ef.data.image_folder("pictures/", 224)     # batches for a training script of your own
 
-TensorFlow is imported when the first of these is used, not with the package.
+TensorFlow is imported when the first of these is used, not with the package; with oneDNN, also on CPUs on which it
+leaves that off by itself, unless the environment says otherwise.
 """
 
 from __future__ import annotations
@@ -112,10 +113,13 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name != "data" and name not in _HOME:
+        raise AttributeError(f"module 'eightfold' has no attribute {name!r}")
+    from eightfold.system.onednn import switch_on
+
+    switch_on()  # what is imported next may import TensorFlow
     if name == "data":
         return importlib.import_module("eightfold.data")
-    if name not in _HOME:
-        raise AttributeError(f"module 'eightfold' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"eightfold.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tuned_models import here, saved_model, tuned
+from tuned_models import here, saved_model, tuned_here
 
 from eightfold.errors import DataError, ModelError, PlatformError
 from eightfold.graph.ir import DType, Ref, Shape
@@ -22,6 +22,7 @@ from eightfold.running.notices import SettingsWarning
 from eightfold.running.scope import runtime
 from eightfold.running.settings import Runtime
 from eightfold.running.variables import Stage, stage
+from eightfold.system.onednn import asked_for
 
 X = np.array([[1, 2, 3, 4], [0, 0, 0, -5]], np.float32)
 SCORES = [[11.0] * 3, [0.0] * 3]
@@ -39,7 +40,7 @@ def net(plain: Path, tmp_path: Path) -> Path:
     folder.mkdir()
     for part in ("saved_model.pb", "variables"):
         (folder / part).symlink_to(plain / part)
-    write(folder, "latency", tuned(Runtime(intra=len(os.sched_getaffinity(0)), inter=1)))
+    write(folder, "latency", tuned_here(Runtime(intra=len(os.sched_getaffinity(0)), inter=1)))
     return folder
 
 
@@ -90,7 +91,7 @@ def test_an_unknown_signature(net: Path) -> None:
 
 def test_the_best_model_may_be_another(net: Path, tmp_path: Path) -> None:
     other = saved_model(tmp_path / "wide", features=5)
-    write(net, "latency", tuned(Runtime(), model="../wide"))
+    write(net, "latency", tuned_here(Runtime(), model="../wide"))
     with load(net) as model:
         assert model.path == other
         assert model(x=np.zeros((1, 5)))["scores"].tolist() == [[1.0] * 3]
@@ -100,11 +101,11 @@ def test_what_comes_too_late_is_named(net: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("TF_ONEDNN_SOMETHING", raising=False)  # `load` sets it, and leaves it
     machine = {**here(), "cores": 999}
     late = Runtime(env={"TF_ONEDNN_SOMETHING": "1"}, cores=1)
-    write(net, "latency", tuned(late, machine))
+    write(net, "latency", tuned_here(late, machine))
     with pytest.warns(SettingsWarning) as warned:
         model = load(net)
     model.close()
-    assert model.settings.env == {}
+    assert model.settings.env == asked_for()
     assert [Path(one.filename).name for one in warned] == [Path(__file__).name] * 2
     elsewhere, too_late = (str(one.message) for one in warned)
     assert "were found on" in elsewhere
@@ -124,7 +125,7 @@ def test_threads_that_the_user_has_set_win(net: Path, monkeypatch: pytest.Monkey
 
 def test_the_block_says_what_cannot_act_or_raises(net: Path) -> None:
     before = dict(os.environ), os.sched_getaffinity(0)
-    write(net, "latency", tuned(Runtime(env={"TF_ONEDNN_SOMETHING": "1"}, layout="NHWC", cores=1)))
+    write(net, "latency", tuned_here(Runtime(env={"TF_ONEDNN_SOMETHING": "1"}, layout="NHWC", cores=1)))
     with ExitStack() as block:
         with pytest.warns(SettingsWarning) as warned:
             settings = block.enter_context(runtime(net))
@@ -153,7 +154,7 @@ def test_bfloat16_inside_the_block(net: Path) -> None:
     def convolved() -> Any:
         return tf.function(lambda x: tf.nn.conv2d(x, w, 1, "SAME"))(x).numpy()
 
-    write(net, "latency", tuned(Runtime(precision="bf16")))
+    write(net, "latency", tuned_here(Runtime(precision="bf16")))
     exact = convolved()
     with runtime(net):
         rough = convolved()
@@ -199,6 +200,7 @@ print(json.dumps([inside, made, again, after, "TF_ONEDNN_SOMETHING" in os.enviro
 
 def fresh(script: str, net: Path) -> Any:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TF_NUM", "TF_O", "EIGHTFOLD"))}
+    clean |= asked_for()  # one script imports TensorFlow before it uses eightfold
     done = subprocess.run(
         [sys.executable, "-c", FRESH + script, os.fspath(net)], capture_output=True, text=True, check=False, env=clean
     )
@@ -208,17 +210,18 @@ def fresh(script: str, net: Path) -> Any:
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one thread is all that settings can have here")
 def test_a_model_loaded_first_has_all_its_settings_and_so_has_the_next(net: Path) -> None:
-    write(net, "latency", tuned(Runtime(intra=2, inter=1, env={"TF_ONEDNN_SOMETHING": "1"})))
-    write(net, "throughput", tuned(Runtime(intra=1, inter=1)))
+    write(net, "latency", tuned_here(Runtime(intra=2, inter=1, env={"TF_ONEDNN_SOMETHING": "1"})))
+    write(net, "throughput", tuned_here(Runtime(intra=1, inter=1)))
     made, scores, said, *notes = fresh(LOADED_FIRST, net)
     assert scores == [[5.0] * 3]
-    assert said == [{"intra": 2, "inter": 1, "env": {"TF_ONEDNN_SOMETHING": "1"}}, {"intra": 1, "inter": 1}, "1"]
+    own = tuned_here(Runtime(intra=2, inter=1, env={"TF_ONEDNN_SOMETHING": "1"})), tuned_here(Runtime(intra=1, inter=1))
+    assert said == [*(one.settings.to_json() for one in own), "1"]
     assert notes == [[], []]
     assert made >= 2 + 1  # each session has its own
 
 
 def test_a_block_around_the_first_use_of_tensorflow(net: Path) -> None:
-    write(net, "latency", tuned(Runtime(cores=1, intra=1, inter=1, env={"TF_ONEDNN_SOMETHING": "1"})))
+    write(net, "latency", tuned_here(Runtime(cores=1, intra=1, inter=1, env={"TF_ONEDNN_SOMETHING": "1"})))
     inside, made, again, after, variable, mode = fresh(BLOCK_FIRST, net)
     first = min(os.sched_getaffinity(0))
     assert inside == [[first], "1"]

@@ -93,7 +93,7 @@ def _started(arguments: Sequence[str], waiting: Sequence[Path]) -> subprocess.Po
         [*RUN, "run", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment()
     )
     deadline = time.monotonic() + SOON
-    while not all(path.exists() for path in waiting) and time.monotonic() < deadline:
+    while not all(path.exists() and path.read_text() for path in waiting) and time.monotonic() < deadline:
         time.sleep(0.02)
     return process
 

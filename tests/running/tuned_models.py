@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from eightfold.running.file import Measured, Tuned, write
 from eightfold.running.settings import Mode, Runtime
 from eightfold.system.cpu_info import cpu_name
+from eightfold.system.onednn import asked_for
 from eightfold.system.topology import Core, Topology, topology
 
 
@@ -29,6 +31,11 @@ def tuned(settings: Runtime, machine: Mapping[str, Any] | None = None, model: st
         model=model,
         trials=({"settings": {}, "images_per_second": 50.0},),
     )
+
+
+def tuned_here(settings: Runtime, machine: Mapping[str, Any] | None = None, model: str | None = None) -> Tuned:
+    """As `eightfold tune` finds it on this machine: with what switches oneDNN on."""
+    return tuned(replace(settings, env={**asked_for(), **settings.env}), machine, model)
 
 
 def folder(path: Path, **modes: Runtime) -> Path:

@@ -69,7 +69,8 @@ def test_no_vnni_is_7_bits() -> None:
         "8 bits",
         "AVX2",
         "AVX2 without VNNI saturates sums of two 8-bit products at 16 bits: weights have 7 bits; "
-        "TensorFlow leaves oneDNN off on such a CPU: set TF_ENABLE_ONEDNN_OPTS=1 before it starts",
+        "TensorFlow leaves oneDNN off on such a CPU: eightfold switches it on for itself, other programs need "
+        "TF_ENABLE_ONEDNN_OPTS=1 before they import TensorFlow",
         warning=True,
     )
     asked = replace(PLAIN, flags=frozenset({"avx2"}), variables={"TF_ENABLE_ONEDNN_OPTS": "1"})

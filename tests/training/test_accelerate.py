@@ -15,6 +15,8 @@ from nets import NETS, compiled, data, made
 
 import eightfold.training.accelerate as accelerating
 from eightfold.errors import ModelError, PlatformError, RecipeError
+from eightfold.running.notices import SettingsWarning
+from eightfold.system import onednn
 from eightfold.training import batch_norm
 from eightfold.training.accelerate import accelerate, decelerate
 from eightfold.training.layers import batch_norms, layers
@@ -311,3 +313,10 @@ def test_a_real_trial_decides() -> None:
     done = accelerate(made("sequential"), batch_size=2).acceleration
     assert done.trial is not None
     assert done.precision == ("bf16" if done.trial.speedup >= accelerating.GAIN else "fp32")
+
+
+def test_tensorflow_without_onednn_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setattr(onednn, "left_off", lambda *_: True)
+    with pytest.warns(SettingsWarning, match="set TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported"):
+        accelerate(made("functional"), "fp32")

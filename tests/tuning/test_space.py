@@ -117,3 +117,9 @@ def test_forms_of_the_model() -> None:
 def test_graphs_whose_layout_can_be_changed(tmp_path: Path, content: bytes, said: bool) -> None:
     (tmp_path / "net.pb").write_bytes(content)
     assert _is_channels_first(tmp_path / "net.pb") == said
+
+
+def test_all_candidates_have_what_switches_onednn_on() -> None:
+    space = space_of("throughput", cores(2), onednn={"TF_ENABLE_ONEDNN_OPTS": "1"})
+    assert {one.runtime.env.get("TF_ENABLE_ONEDNN_OPTS") for one in space.everything()} == {"1"}
+    assert space.default.runtime.env == {"TF_ENABLE_ONEDNN_OPTS": "1"}

@@ -8,7 +8,6 @@ JIT caches. A model that runs in several instances has all of them run at the sa
 from __future__ import annotations
 
 import itertools
-import os
 import shlex
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from eightfold.bench.measurement import Comparison, measured
 from eightfold.bench.process import TENSORFLOW_WORKER, Subject
 from eightfold.errors import DataError, ModelError
 from eightfold.running.settings import Mode, Runtime
+from eightfold.system.onednn import inherited
 from eightfold.system.variables import VARIABLES
 
 __all__ = ["Feeds", "Progress", "Settings", "compare"]
@@ -105,7 +105,7 @@ def compare(
     loaded, turns, peaks = _run(subjects, how, feeds, progress or _silent)
     measurements = measured(subjects, loaded, turns, peaks, how.mode)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    variables = {name: value for name, value in inherited().items() if name in VARIABLES}
     return Comparison(measurements, how, machine, command or _own_command(), when, variables)
 
 

@@ -8,17 +8,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from eightfold.system.onednn import switch_on
+
 __all__ = ["import_tensorflow"]
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow quietly, unless the user has chosen a log level.
+    """Imports TensorFlow with oneDNN, and quietly unless the user has chosen a log level.
 
     What TensorFlow writes while it is being loaded comes before any level takes effect: for as long as that
     takes, the standard error of this process leads nowhere.
     """
+    switch_on()
     if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
         return
     os.environ[LOG_LEVEL] = "3"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eightfold.running.settings import Runtime, counted
 from eightfold.system.allocators import installed
 from eightfold.system.cpu_info import cpu_name
 from eightfold.system.instructions import has_bfloat16
+from eightfold.system.onednn import asked_for
 from eightfold.system.topology import Topology
 
 __all__ = ["Fitted", "Here", "fitted"]
@@ -24,17 +25,19 @@ class Here:
         topology: the cores that this process may use.
         allocators: memory allocators that are installed.
         bfloat16: whether the CPU has such instructions.
+        onednn: the variables with which TensorFlow uses oneDNN on this CPU, where it does not by itself.
     """
 
     cpu: str
     topology: Topology
     allocators: frozenset[str]
     bfloat16: bool
+    onednn: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, topology: Topology) -> Here:
         """This machine, with the cores of a topology."""
-        return cls(cpu_name(), topology, frozenset(installed()), has_bfloat16())
+        return cls(cpu_name(), topology, frozenset(installed()), has_bfloat16(), asked_for())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def fitted(settings: Runtime, machine: Mapping[str, Any], here: Here) -> Fitted:
         here: where they are to be used.
     """
     notes = _other_machine(machine, here)
-    for step in (_instances, _cores, _threads, _allocator, _layout, _precision):
+    for step in (_instances, _cores, _threads, _allocator, _layout, _precision, _onednn):
         settings, note = step(settings, here)
         if note:
             notes.append(note)
@@ -115,3 +118,12 @@ def _precision(settings: Runtime, here: Here) -> tuple[Runtime, str | None]:
     if settings.precision != "bf16" or here.bfloat16:
         return settings, None
     return replace(settings, precision="as is"), "without bfloat16: this CPU has no instructions for it"
+
+
+def _onednn(settings: Runtime, here: Here) -> tuple[Runtime, str | None]:
+    """Without it 8-bit products do not run, and float is slower."""
+    missing = {name: value for name, value in here.onednn.items() if name not in settings.env}
+    if not missing:
+        return settings, None
+    said = ", ".join(f"{name}={value}" for name, value in missing.items())
+    return replace(settings, env={**missing, **settings.env}), f"with {said}: TensorFlow leaves oneDNN off on this CPU"

@@ -23,6 +23,7 @@ from eightfold.running.notices import notify, too_late_note
 from eightfold.running.scope import one_of_several
 from eightfold.running.settings import Mode, Runtime
 from eightfold.running.variables import Stage, is_preloaded, late_variables, stage
+from eightfold.system.onednn import switch_on, too_late
 
 if TYPE_CHECKING:
     from eightfold.tf.prepared import Prepared
@@ -110,7 +111,10 @@ def load(model: str | Path, mode: Mode | None = None, *, signature: str | None =
     """
     if mode is None and not place(model).exists():
         note = f"{model} was never tuned: TensorFlow's own settings; find better ones with eightfold tune {model}"
-        return _opened(Path(model), signature, None, Runtime(), [note])
+        switch_on()
+        late = too_late()
+        notify(late)
+        return _opened(Path(model), signature, None, Runtime(), [note, *late])
     chosen = choose(model, mode)
     path = tuned_model(model, chosen.tuned)
     if path is None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from eightfold.errors import EightfoldError, ModelError
 from eightfold.running.pinned import command
+from eightfold.system.onednn import inherited
 
 __all__ = ["Process", "WorkerDeath", "this_eightfold"]
 
@@ -37,7 +38,8 @@ class Process:
     Args:
         name: what messages call it.
         program: its command line.
-        env: environment variables, over those of this process; None takes one away.
+        env: environment variables, over those of this process; None takes one away. TensorFlow uses oneDNN in it on any
+            CPU, unless the variables say otherwise.
         cpus: the CPUs that it may use; None leaves it to the operating system.
 
     Raises:
@@ -60,7 +62,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env={name: text for name, text in {**os.environ, **env}.items() if text is not None},
+                env={name: text for name, text in {**inherited(), **env}.items() if text is not None},
                 text=True,
             )
         except OSError as failure:

@@ -9,12 +9,12 @@ from eightfold.system.allocators import PACKAGES
 from eightfold.system.caches import Cache
 from eightfold.system.finding import Finding
 from eightfold.system.instructions import extensions, fastest
+from eightfold.system.onednn import SWITCH, X86, left_off
 from eightfold.system.survey import Survey
-from eightfold.system.variables import ONEDNN_BY_ITSELF, meaning
+from eightfold.system.variables import meaning
 
 __all__ = ["findings", "written_bytes"]
 
-X86 = ("x86_64", "AMD64")
 _STOLEN = 0.02
 """The share of time taken by other machines from which on figures are doubtful."""
 
@@ -40,8 +40,11 @@ def _cpu(here: Survey) -> Iterator[Finding]:
     yield Finding("CPU", here.cpu)
     best = fastest(here.flags)
     means = best.meaning
-    if not here.flags & ONEDNN_BY_ITSELF and "TF_ENABLE_ONEDNN_OPTS" not in here.variables:
-        means += "; TensorFlow leaves oneDNN off on such a CPU: set TF_ENABLE_ONEDNN_OPTS=1 before it starts"
+    if left_off(here.flags, here.architecture) and SWITCH not in here.variables:
+        means += (
+            "; TensorFlow leaves oneDNN off on such a CPU: eightfold switches it on for itself, other programs need "
+            f"{SWITCH}=1 before they import TensorFlow"
+        )
     yield Finding("8 bits", best.name, means, warning=not best.exact)
 
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from eightfold.system.onednn import SWITCH, onednn_off
 
-__all__ = ["ONEDNN_BY_ITSELF", "OPENMP", "VARIABLES", "meaning", "onednn_off"]
-
-ONEDNN_BY_ITSELF = frozenset({"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"})
-"""CPUs with one of these flags: on all others, TensorFlow uses oneDNN only where TF_ENABLE_ONEDNN_OPTS asks for it.
-
-`DefaultOneDnnPolicy` in tensorflow/core/util/port.cc, for Linux on x86-64.
-"""
+__all__ = ["OPENMP", "VARIABLES", "meaning"]
 
 OPENMP = ("OMP_NUM_THREADS", "KMP_AFFINITY", "KMP_BLOCKTIME", "KMP_SETTINGS", "GOMP_CPU_AFFINITY", "MKL_NUM_THREADS")
 """Those that only a TensorFlow built with OpenMP reads."""
@@ -20,7 +14,7 @@ _MATH = "oneDNN may compute float32 operations in {}"
 _LOG = "oneDNN writes a line for all that it computes, which takes time: unset it"
 
 VARIABLES = {
-    "TF_ENABLE_ONEDNN_OPTS": "TensorFlow uses oneDNN, and with it the 8-bit kernels, on any CPU",
+    SWITCH: "TensorFlow uses oneDNN, and with it the 8-bit kernels, on any CPU",
     "TF_NUM_INTRAOP_THREADS": "{} threads inside an operation, unless a program chooses otherwise",
     "TF_NUM_INTEROP_THREADS": "{} operations at a time, unless a program chooses otherwise",
     "TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD": "1: the thread that starts an operation computes too; small ones gain",
@@ -46,8 +40,3 @@ def meaning(name: str, value: str) -> str:
     if onednn_off({name: value}):
         return "oneDNN is switched off, and with it every 8-bit kernel: 8-bit models do not run; unset it"
     return VARIABLES[name].format(value)
-
-
-def onednn_off(variables: Mapping[str, str]) -> bool:
-    """Whether the variables forbid TensorFlow to use oneDNN."""
-    return variables.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from eightfold.errors import PlatformError
+from eightfold.system.onednn import inherited
 
 __all__ = ["Build", "OneDnn", "installed_build", "introduction"]
 
@@ -67,7 +67,7 @@ def installed_build() -> Build | None:
     run = subprocess.run(
         [sys.executable, "-m", "eightfold.tf.probe"],
         cwd=Path(__file__).parents[2],  # so that the process finds this eightfold, also where it is not installed
-        env={**os.environ, "ONEDNN_VERBOSE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**inherited(), "ONEDNN_VERBOSE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         check=False,

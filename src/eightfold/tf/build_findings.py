@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from eightfold.system.finding import Finding
+from eightfold.system.onednn import onednn_off
 from eightfold.system.survey import Survey
-from eightfold.system.variables import OPENMP, onednn_off
+from eightfold.system.variables import OPENMP
 from eightfold.tf.build import Build, OneDnn
 
 __all__ = ["build_findings"]

@@ -13,7 +13,7 @@ MARK = "eightfold_probe"
 
 
 def main() -> None:
-    """Runs one float product and, where there are kernels for it, one 8-bit convolution."""
+    """Runs one float product and, where there are kernels for them, an 8-bit convolution and product."""
     import tensorflow as tf
 
     from eightfold.errors import PlatformError

@@ -15,7 +15,9 @@ from __future__ import annotations
 from typing import Any, Literal, TypeVar
 
 from eightfold.errors import DataError, PlatformError, RecipeError
+from eightfold.running.notices import notify
 from eightfold.system.instructions import has_bfloat16
+from eightfold.system.onednn import too_late
 from eightfold.training import batch_norm
 from eightfold.training.acceleration import Acceleration, Left
 from eightfold.training.layers import batch_norms, checked, names
@@ -53,10 +55,14 @@ def accelerate(model: Model, precision: Choice = "auto", *, batch: Any = None, b
         ModelError: it is no Keras 3 model, or has no weights yet.
         PlatformError: Keras runs on another engine than TensorFlow, or bf16 is asked for and the CPU has none.
         RecipeError: there is no such precision.
+
+    Warns:
+        SettingsWarning: TensorFlow was imported without oneDNN, as it is by default on CPUs without VNNI.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise RecipeError(f"there is no precision {precision!r}; expected one of auto, fp32, bf16")
     checked(model)
+    notify(too_late())
     if precision == "bf16" and not has_bfloat16():
         raise PlatformError(
             "this CPU does not multiply bfloat16 numbers, so that bf16 would be slower than float32; expected "

@@ -17,6 +17,7 @@ from eightfold.quantization.report import read_report, report_file
 from eightfold.running.settings import Mode
 from eightfold.system.allocators import installed
 from eightfold.system.instructions import has_bfloat16
+from eightfold.system.onednn import asked_for
 from eightfold.system.packages import tensorflow_version
 from eightfold.system.topology import topology
 from eightfold.tf.graph_file import graph_file, graph_has, is_quantized
@@ -100,6 +101,7 @@ class Request:
             channels_first=_is_channels_first(self.model),
             bands=_bands(self.int8 or self.model),
             env=self.env,
+            onednn=asked_for(),
         )
 
     def digest(self, space: Space, *fed: object) -> str:

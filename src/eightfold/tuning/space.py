@@ -39,7 +39,7 @@ class Space:
 
     Attributes:
         start: where the search begins: the settings that are best on most machines.
-        default: TensorFlow as it comes.
+        default: TensorFlow as it comes, but with oneDNN on every CPU.
         variants: the forms of the model.
         places: instances and their cores.
         batches: batch sizes.
@@ -71,6 +71,7 @@ def space_of(
     channels_first: bool = False,
     bands: int = 1,
     env: Mapping[str, str] | None = None,
+    onednn: Mapping[str, str] | None = None,
 ) -> Space:
     """The candidates for a machine.
 
@@ -85,17 +86,20 @@ def space_of(
         bands: of the image that the model computes side by side; for latency the search begins with as many operations
             at a time, each with one thread.
         env: environment variables to try, each by itself.
+        onednn: those with which TensorFlow uses oneDNN here, where it does not by itself: all candidates have them.
     """
     sizes = tuple(dict.fromkeys(batch_sizes)) or ((1,) if mode == "latency" else BATCH_SIZES)
     batch_size = min(sizes, key=lambda size: abs(size - (1 if mode == "latency" else FAVOURED_BATCH)))
     places = _places(mode, machine, bands)
     installed = [name for name in ALLOCATORS if name in allocators]
-    first = Runtime(batch_size=batch_size, inter=INTER[0], env={CALLER_THREAD: "1"}, allocator=installed[0])
+    first = Runtime(
+        batch_size=batch_size, inter=INTER[0], env={**(onednn or {}), CALLER_THREAD: "1"}, allocator=installed[0]
+    )
     first = replace(first, precision=_precision(variants[-1]))
     start = _placed(Candidate(variants[-1], first), places[-1] if bands > 1 else _favoured(mode, places))
     return Space(
         start=start,
-        default=Candidate(variants[0], Runtime(batch_size=batch_size)),
+        default=Candidate(variants[0], Runtime(batch_size=batch_size, env=onednn or {})),
         variants=lambda one: _each(one, [_as(one, variant) for variant in variants]),
         places=lambda one: _each(one, [_placed(one, place) for place in places]),
         batches=lambda one: _each(one, [one.but(batch_size=size) for size in sizes]),
