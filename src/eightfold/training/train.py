@@ -43,7 +43,7 @@ from eightfold.training.recipe import TrainingRecipe, growing_from, recipe_for
 from eightfold.training.report import Seconds, TrainingReport, peak_memory_gb
 from eightfold.training.resizing import LEAST, half, size_stages
 from eightfold.training.run_folder import CHECKPOINT, RunFolder
-from eightfold.training.sets import feature_sets, picture_sets, training_batches
+from eightfold.training.sets import Sets, feature_sets, picture_sets, training_batches
 
 __all__ = ["Trained", "train"]
 
@@ -192,13 +192,11 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
             freezing.enter_context(frozen(net))
         batches = training_batches(pictures, recipe, augment, seed)
         _accelerated(net, precision, batches, checkpoint if resume else None, those)
-        trainee = net
+        trainee, sets = net, picture_sets(pictures, recipe, batches, those, seed)
         if freeze:
             body, trainee = parted(net)
             planned = ending.epochs or GUESS
             sets = feature_sets(body, pictures, recipe, batches, those, seed, epochs=planned, tell=tell)
-        else:
-            sets = picture_sets(pictures, recipe, batches, those, seed)
         loop = loop_of(
             trainee,
             recipe,
@@ -219,18 +217,8 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         tell("finish", 0, None)
         _, accuracy = loop.finish()
         freezing.close()
-        report = _report(
-            net,
-            recipe,
-            pictures,
-            loop,
-            ended,
-            accuracy,
-            side,
-            those.count,
-            sets.views,
-            (began, decoded, time.perf_counter()),
-        )
+        times = began, decoded, time.perf_counter()
+        report = _report(net, recipe, pictures, sets, loop, ended, accuracy, those.count, times)
         if folder is not None:
             _write(folder, net, report)
     return Trained(net, pictures.classes, tuple(loop.epochs), report, None if output is None else Path(output))
@@ -323,12 +311,11 @@ def _report(
     net: Any,
     recipe: TrainingRecipe,
     pictures: TrainingData,
+    sets: Sets,
     loop: Loop,
     ended: Verdict,
     accuracy: float,
-    side: int,
     workers: int,
-    views: int,
     times: tuple[float, float, float],
 ) -> TrainingReport:
     began, decoded, over = times
@@ -338,7 +325,7 @@ def _report(
     return TrainingReport(
         model=net.name,
         classes=pictures.counts,
-        size=side,
+        size=pictures.train.size,
         skipped={one.name: one.reason for one in pictures.skipped},
         misnamed={one.name: one.kind for one in pictures.misnamed},
         recipe=recipe,
@@ -355,7 +342,7 @@ def _report(
         ),
         peak_memory_gb=peak_memory_gb(),
         workers=workers,
-        views=views,
+        views=sets.views,
         machine=this_machine(),
         versions={"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
