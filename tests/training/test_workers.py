@@ -168,6 +168,20 @@ def test_signals_reach_all_workers(number: int, tmp_path: Path) -> None:
     until_ended(pids)
 
 
+def test_workers_take_their_time_to_stop_until_a_second_signal(tmp_path: Path) -> None:
+    process, pids = launcher(tmp_path, "signal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(60)")
+    time.sleep(1)
+    for _ in range(2):  # at once, as `timeout` does: they count as one
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    time.sleep(1)
+    assert process.poll() is None
+    assert all(running(pid) for pid in pids)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 128 + signal.SIGINT
+    until_ended(pids)
+
+
 def test_it_runs_in_any_thread() -> None:
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(launched(1, script("sys.exit(4)"))))
