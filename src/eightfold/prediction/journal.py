@@ -25,9 +25,14 @@ from eightfold.prediction.array_file import UNFINISHED
 from eightfold.prediction.job import Job, Shard
 from eightfold.prediction.parts import has_part
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "folder_of"]
 
 _FORMAT = 1
+
+
+def folder_of(output: Path) -> Path:
+    """Where the parts of an unfinished output are."""
+    return output.with_name(output.name + ".partial").absolute()
 
 
 class Journal:
@@ -39,7 +44,7 @@ class Journal:
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        self.folder = output.with_name(output.name + ".partial").absolute()
+        self.folder = folder_of(output)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / "lock").open("w")
