@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import random
 import sys
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read once, when TensorFlow is imported
 
@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from eightfold.system.instructions import instruction_set
+from eightfold.system.onednn import SWITCH, X86, onednn_off, switch_on
+
+switch_on()  # read then, too
+
 SEED = 20240229
-INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 # The first call of a TensorFlow op takes long, later ones do not: a deadline would fail at random.
 settings.register_profile("eightfold", deadline=None, derandomize=True, max_examples=50)
@@ -24,15 +28,17 @@ settings.load_profile("eightfold")
 
 def why_no_int8() -> str | None:
     """Why the 8-bit kernels cannot run here, or None when they can."""
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
-        return "oneDNN is switched off: TF_ENABLE_ONEDNN_OPTS=0"
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return "CPU flags unknown: no /proc/cpuinfo"
-    flags = next((line.split() for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), [])
-    if not set(INT8_FLAGS) & set(flags):
-        return f"the CPU has none of {', '.join(INT8_FLAGS)}"
+    if platform.machine() not in X86:
+        return f"there are no 8-bit kernels for {platform.machine()}"
+    if onednn_off(os.environ):
+        return f"oneDNN is switched off: {SWITCH}={os.environ[SWITCH]}"
     return None
+
+
+def why_not_exact() -> str | None:
+    """Why 8-bit sums may saturate here, or None when they cannot."""
+    best = instruction_set()
+    return None if best.exact else f"the CPU's best is {best.name}, whose 8-bit sums saturate at 16 bits"
 
 
 def pytest_collection_finish() -> None:
@@ -42,12 +48,12 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    reason = why_no_int8()
-    if reason is None:
-        return
+    no_int8 = why_no_int8()
+    reasons = {"int8": no_int8, "vnni": no_int8 or why_not_exact()}
     for item in items:
-        if item.get_closest_marker("int8"):
-            item.add_marker(pytest.mark.skip(reason=reason))
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)

@@ -23,4 +23,4 @@ def test_its_line() -> None:
 
 def test_the_line_of_a_container_with_hyperthreads() -> None:
     plain = Machine("EPYC", False, False, False, False, 4, 8.0, "Linux 6.1", "3.11.7", 0.5, threads=8, quota=2.5)
-    assert str(plain) == "EPYC, 4 cores (8 threads), a quota of 2.5 CPUs, 8 GB (no int8 help)"
+    assert str(plain) == "EPYC, 4 cores (8 threads), a quota of 2.5 CPUs, 8 GB (without VNNI)"

@@ -139,3 +139,21 @@ def test_what_makes_no_sense(
     assert result.exit_code == 2, result.stderr
     assert message in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_ctrl_c_says_how_to_go_on(
+    run: Any, picture_model: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    parts = tmp_path / "out.npz.partial"
+
+    def interrupted(*_: object, **__: object) -> None:
+        if begun:
+            parts.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eightfold.prediction.predict.predict", interrupted)
+    result = run("predict", picture_model, "-d", colours, "-o", tmp_path / "out.npz")
+    assert result.exit_code == 130
+    told = f"The parts so far are in {parts}: --resume goes on.\n" if begun else ""
+    assert result.stderr == f"{told}Interrupted; what was there before is untouched.\n"

@@ -11,6 +11,7 @@ import pytest
 import eightfold as ef
 from eightfold.cli.quantize import build_recipe
 from eightfold.cli.screen import finite
+from eightfold.system.onednn import asked_for
 
 pytestmark = pytest.mark.int8
 
@@ -38,6 +39,7 @@ def test_the_summary_says_what_was_done(int8_model: tuple[Path, Any], float_mode
         assert any(line.startswith(label) for line in lines)
     assert "on 8 held-back samples" in result.stdout
     assert f"eightfold benchmark {float_model} {output}" in result.stdout
+    assert any(line.startswith("to run") for line in lines) is bool(asked_for())
     assert result.stderr == ""
 
 

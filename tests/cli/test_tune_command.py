@@ -99,6 +99,7 @@ def test_the_outcome_in_a_sentence() -> None:
         "Best: batch 1, 1 thread, tcmalloc: 100 images/s, 12 ms a batch; 2.00x (1.80-2.20) what TensorFlow's own "
         "settings reach (4 candidates in 95 s; the winner is clear)."
     )
+    assert "(1 candidate in 95 s" in verdict(tuned(trials=tuned().trials[:1]))
     missed = tuned(reached=False, max_latency_ms=5.0, ended="budget", default=None)
     assert "No candidate keeps to 5 ms: this one misses it least" in verdict(missed)
     assert "the budget was spent; --resume goes on" in verdict(missed)

@@ -130,7 +130,7 @@ def test_int8_bfloat16_int8_float_in_numpy() -> None:
     assert mixed.sqnr_db > 35
 
 
-@pytest.mark.int8
+@pytest.mark.vnni
 def test_int8_bfloat16_int8_float_on_tensorflow() -> None:
     mixed = case("second", "third")
     (expected,) = mixed.actual
@@ -157,6 +157,7 @@ def test_without_ranges() -> None:
     assert sqnr_db(mixed.expected[0], on_tensorflow(dynamic)) > 35
 
 
+@pytest.mark.vnni
 def test_a_matrix_product() -> None:
     w = Writer()
     x = w.input("x", (None, 64))

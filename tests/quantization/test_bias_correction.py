@@ -198,6 +198,7 @@ def test_what_was_learned_before_stays() -> None:
     np.testing.assert_allclose(found[name].bias, -plain, rtol=1e-3)  # not 5 more, not 5 less
 
 
+@pytest.mark.vnni  # the weights take 8 bits to be what they are
 def test_nothing_to_correct() -> None:
     """Codes that stand for exactly what the float graph computes."""
     w = Writer()

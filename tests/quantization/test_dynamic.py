@@ -14,7 +14,7 @@ from eightfold.graph.writer import Writer
 from eightfold.metrics import sqnr_db
 from eightfold.quantization.dynamic import dynamic_plan, lower_dynamic
 from eightfold.quantization.recipe import Recipe
-from lowering import Lowered, feeds_for, lowered, outputs_of
+from lowering import OF_THIS_CPU, Lowered, feeds_for, lowered, outputs_of
 
 SPANS = [(-1.0, 1.0), (0.0, 1.0), (-1.0, 0.0), (2.0, 5.0), (-1e-6, 2e-6), (-500.0, 40.0)]
 
@@ -153,7 +153,7 @@ def test_tensorflow_computes_the_same(kind: str, span: tuple[float, float]) -> N
         model = conv_net("VALID" if "VALID" in kind else "SAME", strides=2)
     feeds = feeds_for(model, lo=span[0], hi=span[1])
     _, written = dynamic(model, feeds)
-    (expected,) = evaluate(written.graph, outputs_of(written), feeds)
+    (expected,) = evaluate(written.graph, outputs_of(written), feeds, kernels=OF_THIS_CPU[0])
     with Runner.of(written) as run:
         (actual,) = run(outputs_of(written), feeds)
     np.testing.assert_allclose(actual, expected, atol=0.01 * np.abs(expected).max())

@@ -13,7 +13,7 @@ from eightfold.graph.model import Model
 from eightfold.metrics import sqnr_db
 from eightfold.quantization.prepare import prepare
 from eightfold.tf.session import Runner
-from lowering import outputs_of
+from lowering import COARSER, outputs_of
 
 EQUALIZE = ef.Recipe(equalize=True, bias_correction=False)
 SMOOTH = ef.Recipe(smooth=True, bias_correction=False)
@@ -51,7 +51,7 @@ def test_equalization_wins_back_unequal_channels(per_channel: bool) -> None:
     before = worst_sqnr(model, recipe, calibration, held, model)
     after = worst_sqnr(prepared, recipe, calibration, held, model)
     assert before < 5
-    assert after > 30
+    assert after > 30 - 20 * np.log10(COARSER)
 
 
 @pytest.mark.int8

@@ -13,6 +13,7 @@ from small_functions import LENIENT, convolution, images, weights
 
 import eightfold as ef
 from eightfold.errors import DataError, ModelError
+from lowering import COARSER
 
 pytestmark = pytest.mark.int8
 
@@ -59,7 +60,7 @@ def test_dynamic(given: str) -> None:
     assert (result.report.mode, result.ranges, result.report.calibration_samples) == ("dynamic", None, 0)
     assert (result.report.fidelity is None) == (data is None)
     for scale in (1, 50):  # no range is frozen
-        assert closeness(result(x=x * scale)["y"], function(x * scale)["y"]) < 0.02
+        assert closeness(result(x=x * scale)["y"], function(x * scale)["y"]) < 0.02 * COARSER
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,8 @@ def test_a_model_that_draws_random_numbers_says_so() -> None:
         input_signature=[tf.TensorSpec((None, 8, 8, 3), name="x")],
     )
     assert "draws random numbers" in ef.quantize(function, images(20), recipe=LENIENT).report.notes[0]
-    assert ef.quantize(convolution(), images(20), recipe=LENIENT).report.notes == ()
+    notes = ef.quantize(convolution(), images(20), recipe=LENIENT).report.notes
+    assert not [note for note in notes if "weights have 7 bits" not in note]
 
 
 def test_a_pattern_that_finds_nothing_is_named() -> None:

@@ -88,9 +88,8 @@ def programs(tmp_path: Path) -> Path:
     for name in ("docker", "tensorflow_model_server", "taskset"):
         file = folder / name
         following = 'shift 2; "$@"' if name == "taskset" else ":"
-        file.write_text(
-            f'#!/bin/sh\nprintf "%s" {name}; printf "|%s" "$@"; echo\nenv | grep TF_ONEDNN_X\n{following}\n'
-        )
+        said = f'said=$(printf "%s" {name}; printf "|%s" "$@")\nprintf "%s\\n" "$said"'  # whole: others print beside it
+        file.write_text(f"#!/bin/sh\n{said}\nenv | grep TF_ONEDNN_X\n{following}\n")
         file.chmod(0o755)
     return folder
 

@@ -13,7 +13,10 @@ import pytest
 from tuned_models import folder, machine, saved_model, tuned
 from typer.testing import CliRunner
 
+from eightfold.bench.protocol import Job, Refusal
+from eightfold.bench.worker import load as in_worker
 from eightfold.cli.app import app
+from eightfold.errors import PlatformError
 from eightfold.running.file import write
 from eightfold.running.fitting import Here, fitted
 from eightfold.running.loaded import load
@@ -23,6 +26,7 @@ from eightfold.running.scope import runtime
 from eightfold.running.settings import Runtime
 from eightfold.system import onednn
 from eightfold.system.onednn import SWITCH
+from eightfold.tf import cpu, prepared
 
 ANSWERS = f"import json, os; input(); print(json.dumps({{'value': os.environ.get('{SWITCH}')}}))"
 
@@ -89,3 +93,19 @@ def test_a_model_is_loaded_too_late(tmp_path: Path) -> None:
         load(net).close()
     with pytest.warns(SettingsWarning, match=f"too late in this process for {SWITCH}=1"), runtime(net):
         pass
+
+
+def test_a_model_in_8_bits_is_refused_without_onednn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = saved_model(tmp_path / "net")
+    monkeypatch.setattr(prepared, "is_quantized", lambda _: True)
+    monkeypatch.setattr(cpu, "_probe", lambda: "Missing 0-th output")
+    with (
+        pytest.warns(SettingsWarning),
+        pytest.raises(PlatformError, match=f"Missing 0-th output; on a CPU without VNNI.* set {SWITCH}=1 before"),
+    ):
+        load(net)
+    monkeypatch.setenv(SWITCH, "0")
+    with pytest.raises(PlatformError, match=f"oneDNN is switched off by {SWITCH}=0"):
+        load(net)
+    with pytest.raises(Refusal, match=f"oneDNN is switched off by {SWITCH}=0"):
+        in_worker(Job(model=str(net), batch_size=1))

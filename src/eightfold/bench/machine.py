@@ -58,7 +58,7 @@ class Machine:
             cores += f" ({self.threads} threads)"
         if self.quota is not None:
             cores += f", a quota of {self.quota:g} CPUs"
-        return f"{self.cpu}, {cores}, {self.memory_gb:.0f} GB ({', '.join(can) or 'no int8 help'})"
+        return f"{self.cpu}, {cores}, {self.memory_gb:.0f} GB ({', '.join(can) or 'without VNNI'})"
 
 
 def this_machine() -> Machine:

@@ -19,7 +19,7 @@ from eightfold.bench.protocol import Job, Refusal, Run, serve
 from eightfold.bench.synthetic import synthetic
 from eightfold.data.checks import fits_shape
 from eightfold.data.spec import described
-from eightfold.errors import ModelError
+from eightfold.errors import ModelError, PlatformError
 from eightfold.graph.model import TensorSpec
 
 __all__ = ["load", "main", "synthetic"]
@@ -35,7 +35,7 @@ def load(job: Job) -> tuple[Run, Mapping[str, str]]:
     """Loads a SavedModel folder, or a frozen graph in a `.pb` file, into a Session of its own.
 
     Raises:
-        Refusal: no such signature, or data that does not fit it.
+        Refusal: no such signature, data that does not fit it, or a model in 8 bits without oneDNN.
     """
     import tensorflow as tf
 
@@ -47,7 +47,7 @@ def load(job: Job) -> tuple[Run, Mapping[str, str]]:
         model = Prepared(
             job.model, signature, intra=job.intra, inter=job.inter, layout=job.layout, bfloat16=job.bfloat16
         )
-    except ModelError as error:
+    except (ModelError, PlatformError) as error:
         raise Refusal(str(error)) from error
     inputs = model.signature.inputs
     if job.feeds is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,7 +150,7 @@ def predict(  # noqa: PLR0913  (one argument for each option)
       $ eightfold predict net-int8/ -d photos/ -o out.npz --cluster auto
     """
     screen = Screen(json, quiet)
-    with screen.work() as tell:
+    with _telling_of_parts(output), screen.work() as tell:
         _check_trained(model)
         count, wanted = _count(instances), _mode(mode)
         named = _settings(runtime, wanted)
@@ -178,6 +180,19 @@ def predict(  # noqa: PLR0913  (one argument for each option)
     if named is not None:
         done = replace(done, notes=(*named.notes, *done.notes))
     screen.show(_document(done), *_lines(done))
+
+
+@contextmanager
+def _telling_of_parts(output: Path) -> Iterator[None]:
+    """Says after a Ctrl-C that what is computed by then is not lost."""
+    from eightfold.prediction.journal import folder_of
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder_of(output).exists():
+            print(f"The parts so far are in {folder_of(output)}: --resume goes on.", file=sys.stderr, flush=True)
+        raise
 
 
 def _check_trained(model: str) -> None:

@@ -18,6 +18,7 @@ from eightfold.quantization.explain import Explanation, explain_report
 from eightfold.quantization.report import Report
 from eightfold.quantization.search_record import SearchRecord, Trial
 from eightfold.search.pareto import frontier
+from eightfold.system.onednn import asked_for
 
 __all__ = ["quantized"]
 
@@ -110,6 +111,11 @@ def _facts(report: Report, explanation: Explanation, saved: Path) -> Iterator[tu
     for note in report.notes:
         yield "note", escape(note)
     yield "saved", escape(f"{saved} (needs TensorFlow {report.requires_tensorflow} or newer)")
+    for name, value in asked_for().items():
+        yield (
+            "to run",
+            f"needs {name}={value} on this CPU, where TensorFlow leaves oneDNN off; eightfold sets it itself",
+        )
 
 
 def _next(report: Report, model: str, saved: Path, data: str | None, preprocess: str | None) -> Iterator[str]:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from eightfold.running.settings import counted
 from eightfold.tuning.result import Trial, Tuning
 
 __all__ = ["effort", "in_words", "tuning_page", "verdict"]
@@ -62,7 +63,7 @@ def effort(result: Tuning) -> str:
         "budget": "the budget was spent; --resume goes on",
         "interrupted": "interrupted; --resume goes on",
     }.get(result.ended, "the winner is clear")
-    return f"{len(result.trials)} candidates in {result.seconds:.0f} s; {ended}"
+    return f"{counted(len(result.trials), 'candidate')} in {result.seconds:.0f} s; {ended}"
 
 
 def _table(result: Tuning) -> Table:

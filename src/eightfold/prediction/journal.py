@@ -25,10 +25,15 @@ from eightfold.prediction.job import Job, Shard
 from eightfold.prediction.parts import has_part
 from eightfold.quantization.folder_lock import FolderLock
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "folder_of"]
 
 _FORMAT = 1
 _LOCK = "lock"
+
+
+def folder_of(output: Path) -> Path:
+    """Where the parts of an unfinished output are."""
+    return output.with_name(output.name + ".partial").absolute()
 
 
 class Journal:
@@ -40,7 +45,7 @@ class Journal:
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        self.folder = output.with_name(output.name + ".partial").absolute()
+        self.folder = folder_of(output)
         self._lock = FolderLock(self.folder, _LOCK, f"works on {output}")
 
     def __enter__(self) -> Journal:

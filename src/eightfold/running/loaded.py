@@ -105,6 +105,7 @@ def load(model: str | Path, mode: Mode | None = None, *, signature: str | None =
 
     Raises:
         ModelError: there is no such model, signature or mode, or its runtime.json is damaged.
+        PlatformError: the model is in 8 bits, and TensorFlow runs without oneDNN here.
 
     Warns:
         SettingsWarning: something in the settings does not act here.

@@ -8,6 +8,7 @@ changed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from eightfold.errors import DataError, ModelError
 from eightfold.graph.ir import Array
 from eightfold.graph.model import Signature, TensorSpec
+from eightfold.system.onednn import onednn_off, too_late
 from eightfold.tf.apart import apart, running
+from eightfold.tf.cpu import require_int8_kernels
 from eightfold.tf.freeze import guessed_signature, quiet, signatures_of
 from eightfold.tf.frozen import read_graph_def
-from eightfold.tf.graph_file import all_quantized
+from eightfold.tf.graph_file import all_quantized, is_quantized
 from eightfold.tf.read import read_model
 from eightfold.tf.reasons import reason
 from eightfold.tf.savedmodel import is_saved_model
@@ -54,6 +57,7 @@ class Prepared:
 
     Raises:
         ModelError: there is no such model or signature, or TensorFlow cannot load it.
+        PlatformError: the model is in 8 bits, and TensorFlow runs without oneDNN here.
     """
 
     def __init__(
@@ -66,6 +70,8 @@ class Prepared:
         layout: str | None = None,
         bfloat16: bool = False,
     ) -> None:
+        if (onednn_off(os.environ) or too_late()) and is_quantized(Path(model)):
+            require_int8_kernels()
         # TensorFlow's rewrites find nothing to do in a graph of 8-bit ops, and need seconds to say so.
         rewrites = bfloat16 or layout is not None or not all_quantized(Path(model))
         config = session_config(intra, inter, layout, bfloat16, rewrites=rewrites)
