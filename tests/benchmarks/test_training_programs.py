@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-FOUR = ["default environment", "good script", "good script, two lines", "eightfold train"]
+ALL = [
+    "default environment",
+    "good script",
+    "good script, two lines",
+    "eightfold train",
+    "eightfold train, growing",
+]
 
 
 @pytest.fixture
@@ -53,8 +59,8 @@ def benchmark(results: Path, pictures: Path, document: Path, monkeypatch: pytest
     return called
 
 
-def test_four_programs_take_turns(benchmark: Any, document: Path) -> None:
-    assert benchmark() == [*((0, who) for who in FOUR[::-1]), *((1, who) for who in FOUR[1:])]
+def test_all_programs_take_turns(benchmark: Any, document: Path) -> None:
+    assert benchmark() == [*((0, who) for who in ALL[::-1]), *((1, who) for who in ALL[1:])]
     text = document.read_text()
     assert "cores, with" in text
     assert "| resnet18 | good script | 30 | 2 | 5.0 | 1.5 | 90.5% (90.0%-91.0%) | **2.00x** (2.00-2.00) |" in text
@@ -66,15 +72,15 @@ def test_four_programs_take_turns(benchmark: Any, document: Path) -> None:
 
 def test_what_was_interrupted_goes_on(benchmark: Any) -> None:
     assert benchmark(fails_at=2)[-1] == (-1, "interrupted")
-    assert benchmark("--resume") == [(0, FOUR[1]), (0, FOUR[0]), *((1, who) for who in FOUR[1:])]
+    assert benchmark("--resume") == [*((0, who) for who in ALL[2::-1]), *((1, who) for who in ALL[1:])]
     assert benchmark("--resume") == []
-    assert benchmark("--resume", "--epochs", "5")[0] == (0, FOUR[3])  # other runs than those
+    assert benchmark("--resume", "--epochs", "5")[0] == (0, ALL[4])  # other runs than those
 
 
 def test_only_some_programs(benchmark: Any, document: Path) -> None:
     benchmark()
-    assert benchmark("--programs", "good script") == [(0, FOUR[1]), (1, FOUR[1])]
-    assert document.read_text().count("| resnet18 |") == 4
+    assert benchmark("--programs", "good script") == [(0, ALL[1]), (1, ALL[1])]
+    assert document.read_text().count("| resnet18 |") == 5
 
 
 def test_tables_of_machines_stand_side_by_side(benchmark: Any, document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +92,7 @@ def test_tables_of_machines_stand_side_by_side(benchmark: Any, document: Path, m
     benchmark("--programs", "eightfold train")
     text = document.read_text()
     assert text.count("| network |") == 2
-    assert text.count("| resnet18 |") == 5
+    assert text.count("| resnet18 |") == 6
     assert "another than" in text
     assert text.count("| - | 1 |") == 1  # nothing on that machine to compare with
 
@@ -104,11 +110,12 @@ def test_where_onednn_is_on(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(training_programs, "_said", said)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     task = training_programs.Task(pictures, "resnet18", 64, 2, 16)
-    for who in FOUR:
+    for who in ALL:
         training_programs.run(who, task, 3)
-    assert [onednn for _, onednn in asked] == ["0", "1", "1", None]
-    assert ["--plain" in program for program, _ in asked] == [True, False, False, False]
-    assert ["--two-lines" in program for program, _ in asked] == [False, False, True, False]
+    assert [onednn for _, onednn in asked] == ["0", "1", "1", None, None]
+    assert ["--plain" in program for program, _ in asked] == [True, False, False, False, False]
+    assert ["--two-lines" in program for program, _ in asked] == [False, False, True, False, False]
+    assert ["--progressive-resizing auto" in " ".join(program) for program, _ in asked] == [False] * 4 + [True]
     for program, _ in asked:
         text = " ".join(program)
         assert "--image-size 64 --epochs 2 --batch-size 16 --seed 3" in text

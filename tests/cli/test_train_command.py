@@ -31,8 +31,8 @@ def place(tmp_path: Path) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    given = ["--data", "data.npz", "--model", "pictures:net", "--image-size", "16", "-b", "16", "--precision", "fp32"]
-    given += ["--optimizer", "sgd"]
+    given = ["--data", "data.npz", "--model", "pictures:net", "--image-size", "16", "--precision", "fp32"]
+    given += [] if "--batch-study" in arguments else ["-b", "16", "--optimizer", "sgd"]
     return [sys.executable, "-m", "eightfold.cli.app", "train", *given, *arguments]
 
 
@@ -227,6 +227,10 @@ def test_a_study_of_batch_sizes(place: Path) -> None:
         (["--resume"], "cannot be resumed: there is no checkpoint"),
         (["--workers", "2", "--cluster", "localhost:1"], "expected one of them"),
         (["--batch-study", "16,x"], "--batch-study takes whole numbers"),
+        (
+            ["--batch-study", "16", "--freeze", "--rate", "0.1"],
+            "compares recipes of its own, in one process; received --",
+        ),
     ],
 )
 def test_wrong_input(place: Path, arguments: list[str], said: str) -> None:

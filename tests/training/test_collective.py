@@ -16,7 +16,7 @@ import tensorflow as tf
 from joined import joined, together
 
 from eightfold.errors import PlatformError
-from eightfold.training.collective import Alone, WorkerLostError, average, synchronized
+from eightfold.training.collective import Alone, WorkerLostError, synchronized
 from eightfold.training.mesh import Link, Mesh
 from eightfold.training.pace import Pace
 
@@ -109,13 +109,6 @@ def test_all_begin_with_the_values_of_worker_0() -> None:
         assert [one[0].numpy().tolist() for one in variables] == [[[0] * 3] * 2] * 3
         assert [int(one[1].numpy()) for one in variables] == [0, 0, 0]
         assert together([lambda w=w, v=v: synchronized(w, v) for w, v in both]) == [False] * 3
-
-
-def test_moving_statistics_are_averaged() -> None:
-    with joined(2) as workers:
-        variables = [[keras.Variable(np.array([rank, 4.0], "float32"))] for rank in range(2)]
-        together([lambda w=w, v=v: average(w, v) for w, v in zip(workers, variables, strict=True)])
-        assert [one[0].numpy().tolist() for one in variables] == [[0.5, 4.0]] * 2
 
 
 def test_all_know_after_the_same_exchange_that_one_is_to_stop() -> None:
@@ -255,7 +248,6 @@ def test_one_worker_is_its_own_sum() -> None:
         assert alone.sum(tf.ones(2)).numpy().tolist() == [1, 1]
     assert alone.gather(5) == [5]
     variable = keras.Variable(np.ones(2, "float32"))
-    average(alone, [variable])
     assert not synchronized(alone, [variable])
     alone.barrier()
     alone.close()

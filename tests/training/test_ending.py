@@ -11,7 +11,8 @@ from eightfold.training.history import Epoch, Totals, best_of
 
 def epochs(*accuracies: float) -> list[Epoch]:
     return [
-        Epoch(at, 10 * at, 1.0, 0.5, 1 - value, value, 0.1, 2.0, 80.0, 3.0) for at, value in enumerate(accuracies, 1)
+        Epoch(at, 10 * at, 1.0, 0.5, 1 - value, value, 0.1, 64, 2.0, 80.0, 3.0)
+        for at, value in enumerate(accuracies, 1)
     ]
 
 
@@ -80,4 +81,5 @@ def test_totals_weigh_batches_by_their_examples() -> None:
 def test_an_epoch_as_json_and_in_words() -> None:
     (one,) = epochs(0.75)
     assert Epoch.from_json(one.to_json()) == one
-    assert str(one) == "epoch 1: loss 1.0000, accuracy 50.0%; validation: loss 0.2500, accuracy 75.0%; 80.0 images/s"
+    trained, validated = "loss 1.0000, accuracy 50.0%", "loss 0.2500, accuracy 75.0%"
+    assert str(one) == f"epoch 1: {trained}; validation: {validated}; 80.0 images/s at 64 px"

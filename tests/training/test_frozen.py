@@ -111,13 +111,52 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path) -> None:
     whole = trained(model())
     with pytest.raises(Killed):
         trained(model(), output=tmp_path / "run", on_epoch=killed)
-    with pytest.raises(DataError, match="body: frozen then, trained now"):
+    with pytest.raises(DataError, match="body: frozen, [0-9a-f]{12} then, trained now"):
         trained(model(), output=tmp_path / "run", resume=True, freeze=False)
     resumed = trained(model(), output=tmp_path / "run", resume=True)
     for one, other in zip(resumed.model.weights, whole.model.weights, strict=True):
         np.testing.assert_array_equal(one, other)
     again = keras.saving.load_model(tmp_path / "run" / "model.keras")
     assert all(layer.trainable for layer in again.layers)
+
+
+def test_a_run_goes_on_only_with_the_same_body(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(epoch: Any) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        trained(model(), output=tmp_path / "run", on_epoch=killed)
+    other = model()
+    other.layers[1].kernel.assign(other.layers[1].kernel * 2)
+    with pytest.raises(DataError, match=r"cannot be resumed \(body: frozen, "):
+        trained(other, output=tmp_path / "run", resume=True)
+
+
+def test_dropout_before_the_last_layer_is_part_of_the_head() -> None:
+    body, head = parted_of(model(dropout=0.5))
+    assert "dropout" not in " ".join(layer.name for layer in body.layers)
+    assert any(isinstance(layer, keras.layers.Dropout) for layer in head.layers)
+
+
+def test_a_sequential_network_that_was_saved_is_parted(tmp_path: Path) -> None:
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(CLASSES)]
+    made = keras.Sequential([keras.Input((SIDE, SIDE, 3)), *layers, keras.layers.Softmax()])
+    made.save(tmp_path / "made.keras")
+    loaded = keras.saving.load_model(tmp_path / "made.keras")
+    body, head = parted_of(loaded)
+    pixels = pictures(4)[0].astype(np.float32)
+    np.testing.assert_allclose(head(body(pixels)), loaded(pixels), rtol=1e-5)
+
+
+def test_a_network_of_any_size_is_trained_on_features_of_one() -> None:
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3)(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(CLASSES, 1)(x))
+    result = trained(keras.Model(inputs, keras.layers.Softmax()(x), name="open"), epochs=1)
+    assert result.report.views == 1
 
 
 def test_as_many_views_as_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +169,14 @@ def test_as_many_views_as_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -
     assert fitting_views(body, 1, 1000, augmented=True) == 1
     assert fitting_views(body, 10, 100, augmented=True) == 4
     assert fitting_views(body, 10, 1000, augmented=False) == 1
+
+    class Poorer(Alone):
+        count = 2
+
+        def gather(self, value: Any) -> list[Any]:
+            return [value, value / 2]
+
+    assert fitting_views(body, 10, 400, Poorer(), augmented=True) == 1
     with pytest.raises(DataError, match=r"features of 5000 pictures need .* GB; expected at most .* GB"):
         fitting_views(body, 10, 5000, augmented=True)
 
@@ -142,6 +189,10 @@ def test_what_cannot_be_parted_is_refused() -> None:
     alone = keras.Sequential([keras.Input((SIDE, SIDE, 3)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
     with pytest.raises(ModelError, match="no last layer apart from a body that could be frozen"):
         trained(alone)
+    last = model()
+    last.layers[-1].trainable = False
+    with pytest.raises(ModelError, match="has none that can be trained; expected one with trainable=True"):
+        trained(last)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_another_number_of_workers_is_refused() -> None:
     first, second, third = seats(3)
     two = replace(first, addresses=first.addresses[:2])
     errors = met([two, replace(second, addresses=third.addresses)], [FACTS] * 2, patience=1)
-    assert "it takes this for worker 0 of 3 (protocol 1), and this is worker 0 of 2" in str(errors[1])
+    assert "it takes this for worker 0 of 3 (protocol 2), and this is worker 0 of 2" in str(errors[1])
 
 
 def test_strangers_keep_nobody_out() -> None:

@@ -127,6 +127,9 @@ def test_a_network_of_one_size_is_refused() -> None:
     [
         ({"progressive_resizing": 64}, "cannot grow from 64 pixels; expected 32 to 63, or auto"),
         ({"progressive_resizing": 8}, "cannot grow from 8 pixels"),
+        ({"progressive_resizing": "half"}, "cannot grow from 'half' pixels"),
+        ({"epochs": 1}, "cannot grow in 1 epoch; expected 2 or more"),
+        ({"image_size": 32}, "of 32 pixels cannot begin smaller; expected an image size above 32"),
         ({"epochs": "auto"}, "a number of epochs that is left open; expected epochs=N"),
     ],
 )

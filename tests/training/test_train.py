@@ -20,12 +20,13 @@ from eightfold.data.labelled import read_labelled
 from eightfold.data.training_data import training_data
 from eightfold.errors import DataError, OutputError, RecipeError
 from eightfold.training import loop as loop_module
-from eightfold.training.assembly import loop_of, training_batches
+from eightfold.training.assembly import loop_of
 from eightfold.training.checkpoint import Checkpoint
 from eightfold.training.collective import Alone
 from eightfold.training.ending import Ending
 from eightfold.training.loop import Diverged, Loop
 from eightfold.training.recipe import recipe_for
+from eightfold.training.sets import picture_sets, training_batches
 from eightfold.training.stopping import Stopped
 from eightfold.training.train import Trained, train
 
@@ -160,7 +161,6 @@ LOOKS = 6 + 2 + 1
         (8, "batch 6 of epoch 1"),
         (LOOKS, "batch 6 of epoch 1"),
         (LOOKS + 1, "batch 1 of epoch 2"),
-        (3 * LOOKS + 1, "the last epoch"),
     ],
 )
 def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, after: int, when: str) -> None:
@@ -173,6 +173,15 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, after
         np.testing.assert_array_equal(one, other)
     assert [one.val_loss for one in resumed.history] == [one.val_loss for one in whole.history]
     assert resumed.report.accuracy == whole.report.accuracy
+
+
+def test_a_run_that_was_stopped_while_it_took_the_final_statistics_goes_on(tmp_path: Path) -> None:
+    whole = trained(target=0.01)
+    with pytest.raises(Stopped, match="Stopped by SIGINT after the last epoch"):
+        trained(output=tmp_path / "run", target=0.01, workers=Asked(LOOKS + 1))
+    resumed = trained(output=tmp_path / "run", target=0.01, resume=True)
+    for one, other in zip(weights(resumed), weights(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 class Second(Alone):
@@ -197,8 +206,8 @@ def test_every_worker_has_the_best_weights_of_a_run_that_goes_on(tmp_path: Path)
     def loop(workers: Alone) -> Loop:
         data = training_data(pictures(), partial(read_labelled, size=SIDE), validation=0.2, seed=0)
         recipe = recipe_for(16, len(data.rows), 3)
-        batches = training_batches(data, recipe)
-        return loop_of(net(), recipe, data, batches, Ending(), checkpoint=Checkpoint(tmp_path), workers=workers)
+        sets = picture_sets(data, recipe, training_batches(data, recipe), workers)
+        return loop_of(net(), recipe, data, sets, Ending(), checkpoint=Checkpoint(tmp_path), workers=workers)
 
     first = loop(Alone())
     with pytest.raises(Stopped):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["batch_study", "table"]
 
 
-def batch_study(
+def batch_study(  # noqa: PLR0913  (one argument for each option)
     screen: Screen,
     *,
     data: str,
@@ -34,6 +34,8 @@ def batch_study(
     precision: Literal["auto", "fp32", "bf16"],
     validation: float | str,
     cache: Literal["auto", "memory", "disk"],
+    augment: bool,
+    flip: bool,
     seed: int,
 ) -> None:
     """Runs the study, and writes `study.json` and `study.png` beside its log; a second run goes on from that.
@@ -45,6 +47,7 @@ def batch_study(
         import_tensorflow()
         from eightfold.bench.cache import cache as cache_folder
         from eightfold.bench.machine import this_machine
+        from eightfold.data.augment import Augment
         from eightfold.data.labelled import read_labelled
         from eightfold.data.training_data import training_data
         from eightfold.training.classifier import default_side
@@ -68,6 +71,7 @@ def batch_study(
             seeds=(seed,),
             weights=weights,
             precision=precision,
+            augment=Augment(flip_horizontal=flip) if augment else False,
             output=output,
             tell=tell,
             on_outcome=over,

@@ -84,7 +84,8 @@ def _listen(inner: socket.socket, request: StopRequest, heard: list[signal.Signa
             continue
         times = repeats.count()
         if times > 1:
-            _end_at_once(number, "Ended at once; go on from the last checkpoint with --resume.")
+            where = "; go on from the last checkpoint with --resume" if request.heeded else ""
+            _end_at_once(number, f"Ended at once{where}.")
         if request.heeded and times > before:
             _say("Stopping after this step; asked once more, at once.")
             request.make(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ __all__ = ["train"]
 
 OF_ONE_WORKER = ("data", "output", "cache", "worker_index", "quiet", "json")
 """Options that may differ between the workers of one run."""
+STUDIED = {"model", "image_size", "epochs", "weights", "precision", "validation", "augment", "flip", "seed"}
+"""Options that a study of batch sizes heeds, beside those of one worker; the recipes are its own."""
 RECIPE = "How it learns"
 WORKERS = "Several workers"
 
@@ -230,6 +233,8 @@ def train(  # noqa: PLR0913  (one argument for each option)
       $ eightfold quantize run/model.keras -d documents/ -o run-int8/
     """
     options = {name: value for name, value in locals().items() if name not in OF_ONE_WORKER}
+    if batch_study is not None:
+        _check_study(options)
     seat = _seat(workers, cluster, worker_index)
     if seat is None and workers > 1:
         raise typer.Exit(_launched(workers))
@@ -248,6 +253,8 @@ def train(  # noqa: PLR0913  (one argument for each option)
             precision=precision,
             validation=_validation(validation),
             cache=cache,
+            augment=augment,
+            flip=flip,
             seed=seed,
         )
         return
@@ -297,6 +304,21 @@ def train(  # noqa: PLR0913  (one argument for each option)
 
     if those.rank == 0:
         screen.show(result.report.to_json(), *training_page(result))
+
+
+def _check_study(options: dict[str, Any]) -> None:
+    """Raises `RecipeError` for options that a study would leave unheeded."""
+    defaults = inspect.signature(train).parameters
+    unheeded = [
+        f"--{name.replace('_', '-')}"
+        for name, value in options.items()
+        if name not in {*STUDIED, "batch_study"} and value != defaults[name].default
+    ]
+    if unheeded:
+        raise RecipeError(
+            f"--batch-study compares recipes of its own, in one process; received {', '.join(unheeded)} with it, "
+            "expected no other options of how it learns or who trains"
+        )
 
 
 def _seat(workers: int, cluster: str | None, index: int | None) -> Seat | None:

@@ -202,7 +202,7 @@ def _filled(epochs: Epochs, pairs: Any) -> Any:
         pixels = tf.cast(tf.ensure_shape(pixels, [count, None, None, shape[-1]]), tf.float32)
         if turns:
             pixels = turned(pixels, tf.ensure_shape(transforms, [count, 8]), epochs.size)
-        if epochs.resized is not None:
+        if epochs.side != epochs.size:
             pixels = tf.image.resize(pixels, shape[:2], antialias=True)  # as pictures of that size are made from files
         if colours:
             pixels = coloured(pixels, tf.ensure_shape(gain, [count]), tf.ensure_shape(shift, [count]))

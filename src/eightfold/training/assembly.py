@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from eightfold.data.epochs import Epochs
 from eightfold.data.training_data import TrainingData
 from eightfold.graph.ir import Array
 from eightfold.training.checkpoint import Checkpoint
-from eightfold.training.collective import Alone, Collective, synchronized
+from eightfold.training.collective import Alone, Collective, digest, synchronized
 from eightfold.training.ending import Ending
 from eightfold.training.falling import Falling
 from eightfold.training.loop import Loop
@@ -89,13 +91,13 @@ def loop_of(
         sets.statistics if recompute else None,
         ending,
         checkpoint,
-        _about(net, whole, recipe, pictures, ending, seed),
+        _about(net, whole, sets.views, recipe, pictures, ending, seed),
         those,
     )
 
 
 def _about(
-    net: Any, whole: Any, recipe: TrainingRecipe, pictures: TrainingData, ending: Ending, seed: int
+    net: Any, whole: Any, views: int, recipe: TrainingRecipe, pictures: TrainingData, ending: Ending, seed: int
 ) -> dict[str, Any]:
     """What decides the result, by names for people; a run is resumed only as the same."""
     document = json.loads(json.dumps(recipe.document()))  # as a checkpoint gives it back
@@ -103,12 +105,19 @@ def _about(
     return {
         "model": (whole or net).name,
         "parameters": (whole or net).count_params(),
-        "body": "trained" if whole is None else "frozen",
+        "body": "trained" if whole is None else f"frozen, {_frozen(whole, net)}",
+        "views": views,
         "classes": list(pictures.classes),
         "pictures": [len(pictures.rows), len(pictures.held_rows)],
         "image size": pictures.train.size,
-        "precision": precision_of(net),
+        "precision": precision_of(whole or net),
         "epochs": ending.epochs or "auto",
         "seed": seed,
         **document,
     }
+
+
+def _frozen(whole: Any, head: Any) -> str:
+    """What tells the weights of one body from those of another."""
+    trained = {id(one) for one in head.variables}
+    return digest([np.asarray(one) for one in whole.weights if id(one) not in trained])[:12]

@@ -24,7 +24,7 @@ from eightfold.errors import EightfoldError
 from eightfold.graph.ir import Array
 from eightfold.training.stopping import StopRequest
 
-__all__ = ["EXIT_LOST", "Alone", "Collective", "WorkerLostError", "average", "synchronized"]
+__all__ = ["EXIT_LOST", "Alone", "Collective", "WorkerLostError", "digest", "synchronized"]
 
 EXIT_LOST = 75
 """With which a worker exits that could not go on without another: EX_TEMPFAIL of sysexits.h, "try again"."""
@@ -186,25 +186,17 @@ def synchronized(workers: Collective, variables: Sequence[Any]) -> bool:
         Whether any value differed.
     """
     values = [np.asarray(one.numpy()) for one in variables]
-    if len(set(workers.gather(_digest(values)))) == 1:
+    if len(set(workers.gather(digest(values)))) == 1:
         return False
     for variable, value in zip(variables, workers.broadcast(values), strict=True):
         variable.assign(value)
     return True
 
 
-def average(workers: Collective, variables: Sequence[Any]) -> None:
-    """Gives each float variable its mean over the workers: for the moving statistics of batch normalizations."""
-    if workers.count == 1:
-        return
-    totals = workers.sum_arrays([np.asarray(one.numpy(), np.float64) for one in variables])
-    for variable, total in zip(variables, totals, strict=True):
-        variable.assign(total / workers.count)
-
-
-def _digest(values: Sequence[Array]) -> str:
-    digest = hashlib.sha256()
+def digest(values: Sequence[Array]) -> str:
+    """What tells arrays from others, in shape, dtype or content."""
+    made = hashlib.sha256()
     for value in values:
-        digest.update(f"{value.dtype} {value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).view(np.uint8).data)
-    return digest.hexdigest()
+        made.update(f"{value.dtype} {value.shape}".encode())
+        made.update(np.ascontiguousarray(value).view(np.uint8).data)
+    return made.hexdigest()

@@ -17,7 +17,7 @@ from eightfold.data.epochs import Epochs
 from eightfold.errors import DataError
 from eightfold.graph.ir import Array
 from eightfold.system.memory import memory
-from eightfold.training.collective import Collective
+from eightfold.training.collective import Alone, Collective
 
 __all__ = ["FeatureEpochs", "computed", "fitting_views"]
 
@@ -57,10 +57,6 @@ class FeatureEpochs:
         """The pictures of a batch, as rows of the plan's pixels."""
         return self.plan.rows_of(epoch, batch)
 
-    def sized(self, batch_size: int) -> FeatureEpochs:
-        """The same in other batches."""
-        return replace(self, plan=replace(self.plan, batch_size=batch_size))
-
     def dataset(self, epoch: int = 0, first: int = 0) -> Iterator[tuple[Array, Array]]:
         """The batches of one epoch, from batch `first` on: float32 [b, ...] and int32 [b]."""
         view = self.features[epoch % len(self.features)]
@@ -69,25 +65,29 @@ class FeatureEpochs:
             yield view[self.where[rows]], self.plan.labels[rows].astype(np.int32)
 
 
-def fitting_views(body: Any, epochs: int, pictures: int, *, augmented: bool) -> int:
+def fitting_views(body: Any, epochs: int, pictures: int, workers: Collective | None = None, *, augmented: bool) -> int:
     """How many views of each picture are computed: as many as there are epochs, up to four, as far as memory allows.
 
     Args:
         body: from pictures to features.
         epochs: of the run.
         pictures: that features are kept of.
+        workers: each of whom keeps all of them; all decide the same, by the one with the least room.
         augmented: whether pictures are changed; else all views would be the same.
 
     Raises:
         DataError: one view needs more than a quarter of the free memory.
     """
+    those = workers or Alone()
     each = 4.0 * pictures * int(np.prod(body.outputs[0].shape[1:]))
     found = memory()
-    room = SHARE * (found.usable if found.available is None else min(found.available, found.usable))
+    free = found.usable if found.available is None else min(found.available, found.usable)
+    room = min(those.gather(SHARE * free / those.count))  # as if all were on one machine
     if each > room:
+        among = f" among {those.count} workers" if those.count > 1 else ""
         raise DataError(
             f"the features of {pictures} pictures need {each / 1e9:.1f} GB; expected at most {room / 1e9:.1f} GB, a "
-            "quarter of the free memory: a network that pools before its last layer has small features"
+            f"quarter of the free memory{among}: a network that pools before its last layer has small features"
         )
     return max(1, min(epochs, VIEWS, int(room // each))) if augmented else 1
 

@@ -1,6 +1,6 @@
 """The epochs of a run: steps, statistics, validation, checkpoints, until it is over.
 
-    loop = Loop(model, steps, rate, training, validation, statistics, Ending(epochs=10), checkpoint)
+    loop = Loop(steps, rate, training, validation, statistics, Ending(epochs=10), checkpoint, about, workers)
     ended = loop.run(tell)
 
 A run that was killed goes on from its last checkpoint and ends with the same weights, bit for bit on one machine: the

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
 import numpy as np
 
 from eightfold.data.augment import Augment
@@ -57,7 +58,7 @@ def picture_sets(
     share = batches.share(workers.rank, workers.count)
     some, more = (_statistics(pictures, count, seed) for count in _counts(pictures))
     return Sets(
-        lambda epoch: share.sized(recipe.batch_in(epoch) // recipe.accumulate, recipe.side_in(epoch)),
+        lambda epoch: _shareable(share.sized(recipe.batch_in(epoch) // recipe.accumulate, recipe.side_in(epoch))),
         _validation(pictures, recipe).share(workers.rank, workers.count),
         (some, more),
     )
@@ -72,6 +73,7 @@ def feature_sets(
     seed: int = 0,
     *,
     epochs: int,
+    views: int | None = None,
     tell: Tell = lambda *_: None,
 ) -> Sets:
     """The sets of a run on what a frozen body makes of pictures, which is computed here.
@@ -80,24 +82,34 @@ def feature_sets(
         body: a Keras model from pictures to features.
         pictures, recipe, batches, workers, seed: as of `picture_sets`.
         epochs: of the run; more of them see more views of each picture.
+        views: of a run that goes on; None: as many as fit.
         tell: told the pictures whose features are computed.
 
     Raises:
         DataError: the features do not fit into memory.
     """
+    if None in body.outputs[0].shape[1:]:  # a network for any size, whose features have one here
+        pixels = keras.Input(batches.shape[1:])
+        body = keras.Model(pixels, body(pixels), name="body")
     count = len(pictures.rows) + len(pictures.held_rows)
-    views = fitting_views(body, epochs, count, augmented=batches.augment is not None)
+    views = views or fitting_views(body, epochs, count, workers, augmented=batches.augment is not None)
     training = computed(body, batches, views, workers, tell)
     held = computed(body, _validation(pictures, recipe), 1, workers, tell)
     share, held_share = (replace(one, plan=one.plan.share(workers.rank, workers.count)) for one in (training, held))
     plain = replace(training, features=training.features[:1])
     some, more = (replace(plain, plan=_statistics(pictures, count, seed)) for count in _counts(pictures))
     return Sets(
-        lambda epoch: share.sized(recipe.batch_in(epoch) // recipe.accumulate),
+        lambda epoch: replace(share, plan=_shareable(share.plan.sized(recipe.batch_in(epoch) // recipe.accumulate))),
         held_share,
         (some, more),
         views,
     )
+
+
+def _shareable(epochs: Epochs) -> Epochs:
+    """Without a last batch of fewer pictures than there are workers: no step can be made of no picture."""
+    rest = len(epochs.rows) % epochs.batch_size
+    return replace(epochs, drop_remainder=True) if 0 < rest < epochs.workers else epochs
 
 
 def _counts(pictures: TrainingData) -> tuple[int, int]:

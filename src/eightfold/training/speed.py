@@ -10,6 +10,7 @@ module imports neither TensorFlow nor Keras.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from eightfold.bench.process import Subject
 from eightfold.data.imported import names_function
 from eightfold.errors import ModelError, RecipeError
 from eightfold.running.settings import Runtime
+from eightfold.system.onednn import SWITCH
 
 __all__ = ["STOCK", "WORKER", "How", "accelerated", "stock"]
 
@@ -55,11 +57,12 @@ def accelerated(
 
 
 def stock(model: str, runtime: Runtime, *, side: int | None = None) -> Subject:
-    """The same network as Keras alone trains it; oneDNN is on, also on CPUs where TensorFlow leaves it off.
+    """The same network as Keras alone trains it; oneDNN is on, also on CPUs where TensorFlow leaves it off,
+    unless the environment forbids it.
 
     Arguments, feeds and errors are those of `accelerated`.
     """
-    onednn = replace(runtime, env={"TF_ENABLE_ONEDNN_OPTS": "1", **runtime.env})
+    onednn = replace(runtime, env={SWITCH: os.environ.get(SWITCH, "1"), **runtime.env})
     return replace(_subject(model, onednn, "stock", side), name=STOCK)
 
 

@@ -66,7 +66,9 @@ class Steps:
         self._classes = int(model.outputs[0].shape[-1])
         self._weights = None
         if class_weights is not None:
-            self._weights = tf.constant([class_weights[label] for label in range(self._classes)], tf.float32)
+            # Classes without pictures have no weight, and need none.
+            by_class = [class_weights.get(label, 1.0) for label in range(self._classes)]
+            self._weights = tf.constant(by_class, tf.float32)
         optimizer.build(model.trainable_variables)
         self._inputs = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32) if inputs is None else inputs
         self._trained = self._compiled(self._train, self._inputs)
@@ -119,19 +121,23 @@ class Steps:
             loss = tf.reduce_sum(weights * self._cross_entropy(logits, labels)) / total
             whole = tf.add_n([loss, *self.model.losses])
         gradients = tape.gradient(whole, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        gradients, figures = self._over_workers(gradients, _figures(loss, logits, labels))
+        gradients, figures = self._over_workers(gradients, _figures(loss, logits, labels), total)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return figures
 
-    def _over_workers(self, gradients: list[Any], figures: Figures) -> tuple[list[Any], Figures]:
-        """The mean gradients and the figures of all workers, in one exchange: a step is made whole or not at all."""
+    def _over_workers(self, gradients: list[Any], figures: Figures, share: Any) -> tuple[list[Any], Figures]:
+        """The mean gradients and the figures of all workers, in one exchange: a step is made whole or not at all.
+
+        A worker counts by its `share`, what its examples weigh.
+        """
         if self._collective.count == 1:
             return gradients, figures
-        share = figures.examples  # a worker counts by its examples
-        mine = tf.stack([figures.loss * share, figures.correct, share])
-        *summed, theirs = self._collective.sums([*(tf.convert_to_tensor(one) * share for one in gradients), mine])
-        loss, correct, examples = tf.unstack(theirs, num=3)
-        return [one / examples for one in summed], Figures(loss / examples, correct, examples)
+        of_all = (*gradients, figures.loss)
+        *parts, loss = (tf.convert_to_tensor(one) * share for one in of_all)
+        mine = tf.stack([loss, share, figures.correct, figures.examples])
+        *summed, theirs = self._collective.sums([*parts, mine])
+        loss, whole, correct, examples = tf.unstack(theirs, num=4)
+        return [one / whole for one in summed], Figures(loss / whole, correct, examples)
 
     def _evaluate(self, pixels: Any, labels: Any) -> Figures:
         logits = _logits(self.model(pixels, training=False))

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from eightfold.bench.journal import Journal
 from eightfold.bench.machine import Machine
+from eightfold.data.augment import Augment
 from eightfold.data.training_data import TrainingData
 from eightfold.errors import RecipeError
 from eightfold.training.accelerate import Choice, accelerate
@@ -126,6 +127,7 @@ def batch_study(
     seeds: Sequence[int] = (0,),
     weights: str = SCRATCH,
     precision: Choice = "auto",
+    augment: bool | Augment = True,
     output: Path | None = None,
     tell: Tell = lambda *_: None,
     on_outcome: Callable[[Outcome], None] = lambda _: None,
@@ -141,6 +143,7 @@ def batch_study(
         seeds: each network is trained once for each.
         weights: to begin with.
         precision: see `accelerate`.
+        augment: as of `train`.
         output: a folder for the log.
         tell: told the networks that are trained.
         on_outcome: told each.
@@ -153,7 +156,7 @@ def batch_study(
     """
     if not batch_sizes or min(batch_sizes) < 2:
         raise RecipeError(f"expected batch sizes of 2 or more, such as 32,256,1024; received {list(batch_sizes)}")
-    about = f"{model} from {weights}, {pictures.train.size} pixels, {epochs} epochs, {pictures.counts}"
+    about = f"{model} from {weights}, {pictures.train.size} pixels, {epochs} epochs, {augment}, {pictures.counts}"
     log = Journal(None if output is None else output / LOG, {"model": about, "origin": about}, resume=True)
     outcomes = [Outcome(**one) for one in log.entries]
     known = {(one.batch_size, one.how, one.seed): one for one in outcomes}
@@ -163,7 +166,7 @@ def batch_study(
         tell("study", number, len(wanted))
         outcome = known.get((size, how, seed))
         if outcome is None:
-            outcome = _trained(pictures, model, size, how, seed, epochs, weights, precision, tell)
+            outcome = _trained(pictures, model, size, how, seed, epochs, weights, precision, augment, tell)
             log.write(asdict(outcome))
         found.append(outcome)
         on_outcome(outcome)
@@ -192,12 +195,13 @@ def _trained(
     epochs: int,
     weights: str,
     precision: Choice,
+    augment: bool | Augment,
     tell: Tell,
 ) -> Outcome:
     count = len(pictures.rows)
     recipe = (plain_recipe if how == "plain" else our_recipe)(batch_size, count, epochs)
     net = classifier(model, side=pictures.train.size, classes=len(pictures.classes), weights=weights, seed=seed)
-    batches = training_batches(pictures, recipe, seed=seed)
+    batches = training_batches(pictures, recipe, augment, seed)
     accelerate(net, precision, batch=example(batches))
     sets = picture_sets(pictures, recipe, batches, Alone(), seed)
     loop = loop_of(net, recipe, pictures, sets, Ending(epochs), seed=seed, recompute=how == "ours")

@@ -32,10 +32,11 @@ from eightfold.training.accelerate import Choice, accelerate
 from eightfold.training.assembly import chosen_batch_size, example, loop_of
 from eightfold.training.checkpoint import Checkpoint
 from eightfold.training.classifier import SCRATCH, classifier, default_side
-from eightfold.training.collective import Alone, Collective
+from eightfold.training.collective import Alone, Collective, synchronized
 from eightfold.training.curve import needs_matplotlib, write_curve
 from eightfold.training.ending import Ending, Verdict, target_of
 from eightfold.training.events import Events
+from eightfold.training.expected import is_whole
 from eightfold.training.frozen import frozen, parted
 from eightfold.training.history import Epoch, best_of
 from eightfold.training.loop import Diverged, Loop, Tell
@@ -195,8 +196,11 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         trainee, sets = net, picture_sets(pictures, recipe, batches, those, seed)
         if freeze:
             body, trainee = parted(net)
+            synchronized(those, body.variables)  # each computes a part of the features
+            before = checkpoint.state()["about"] if resume and checkpoint is not None and those.rank == 0 else {}
+            views = those.gather(before.get("views"))[0]
             planned = ending.epochs or GUESS
-            sets = feature_sets(body, pictures, recipe, batches, those, seed, epochs=planned, tell=tell)
+            sets = feature_sets(body, pictures, recipe, batches, those, seed, epochs=planned, views=views, tell=tell)
         loop = loop_of(
             trainee,
             recipe,
@@ -254,8 +258,12 @@ def _resizing(recipe: TrainingRecipe, first: int | Literal["auto"] | None, side:
         return recipe
     if ending.epochs is None:
         raise RecipeError("pictures cannot grow over a number of epochs that is left open; expected epochs=N")
-    if first != "auto" and not LEAST <= first < side:
-        raise RecipeError(f"pictures cannot grow from {first} pixels; expected {LEAST} to {side - 1}, or auto")
+    if ending.epochs < 2:
+        raise RecipeError("pictures cannot grow in 1 epoch; expected 2 or more, or no progressive resizing")
+    if side <= LEAST:
+        raise RecipeError(f"pictures of {side} pixels cannot begin smaller; expected an image size above {LEAST}")
+    if first != "auto" and not (is_whole(first, LEAST) and first < side):
+        raise RecipeError(f"pictures cannot grow from {first!r} pixels; expected {LEAST} to {side - 1}, or auto")
     begin = half(side) if first == "auto" else first
     why = f"from {begin} to {side} pixels (Tan and Le 2021, arXiv:2104.00298)"
     return replace(recipe, sizes=size_stages(begin, side, ending.epochs), why={**recipe.why, "sizes": why})

@@ -210,7 +210,9 @@ def _failed(workers: Sequence[_Worker], received: Sequence[int]) -> _Worker | No
 
     Who has ended because of a signal that was passed on, or because all have agreed to stop, has not failed.
     """
-    asked = {0, *EXIT_STOPPED, *(128 + number for number in received), *(-number for number in received)}
+    ended = {worker.code() for worker in workers} - {None}
+    agreed = EXIT_STOPPED if ended <= {0, *EXIT_STOPPED} else ()  # else one alone was ended, and the others lost it
+    asked = {0, *agreed, *(128 + number for number in received), *(-number for number in received)}
     failed = [worker for worker in workers if worker.code() not in (None, *asked)]
     return min(failed, key=lambda worker: (worker.code() == EXIT_LOST, (worker.code() or 0) > 0), default=None)
 
