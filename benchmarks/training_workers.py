@@ -25,16 +25,11 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import report
 
-from eightfold.bench import this_machine
-from eightfold.system.packages import tensorflow_version
 from eightfold.training.workers import launched
 
 HERE = Path(__file__).parent
@@ -137,10 +132,7 @@ def row(
         **losses,
         "options": {name: value for name, value in vars(options).items() if name != "nets"},
         "onednn": os.environ.get(ONEDNN, "1"),
-        "machine": asdict(this_machine()),
-        "versions": {"tensorflow": tensorflow_version(), "keras": version("keras")},
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        **report.context(),
     }
 
 

@@ -11,10 +11,13 @@ import pytest
 from pictures import CLASSES, SIDE, net, pictures
 
 from eightfold.data.labelled import read_labelled
+from eightfold.data.training_data import TrainingData
 from eightfold.errors import DataError, ModelError, RecipeError
+from eightfold.system.memory import Memory
 from eightfold.training.collective import Alone
 from eightfold.training.features import computed, fitting_views
 from eightfold.training.frozen import frozen, parted
+from eightfold.training.recipe import recipe_for
 from eightfold.training.sets import training_batches
 from eightfold.training.train import Trained, train
 
@@ -71,9 +74,8 @@ def test_features_give_the_same_steps_as_pictures() -> None:
 
 def test_views_are_changed_pictures_after_the_first() -> None:
     data = read_labelled(pictures(40), size=SIDE)
-    given = type("Given", (), {"train": data, "rows": np.arange(5, 35)})()
-    recipe = type("Recipe", (), {"micro_batch": 8})()
-    plan = training_batches(given, recipe, seed=1)  # type: ignore[arg-type]
+    given = TrainingData(data, np.arange(5, 35), data, np.arange(5), (), ())
+    plan = training_batches(given, recipe_for(8, 30, 4), seed=1)
     body, _ = parted_of(model())
     epochs = computed(body, plan, 3, Alone())
     assert epochs.features.shape == (3, 30, 16)
@@ -161,9 +163,7 @@ def test_a_network_of_any_size_is_trained_on_features_of_one() -> None:
 
 def test_as_many_views_as_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     body, _ = parted_of(model())
-    found = type(
-        "Found", (), {"available": 4 * 16 * 1000 * 10, "usable": 10**9}
-    )  # ten views; a quarter is two and a half
+    found = Memory(total=10**9, available=4 * 16 * 1000 * 10)  # ten views; a quarter is two and a half
     monkeypatch.setattr("eightfold.training.features.memory", lambda: found)
     assert fitting_views(body, 10, 1000, augmented=True) == 2
     assert fitting_views(body, 1, 1000, augmented=True) == 1

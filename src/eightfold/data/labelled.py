@@ -209,7 +209,7 @@ def _file(given: Examples, square: Square, cache: Cache, folder: Path | None) ->
         how = (square.size, square.channels, square.margin, pillow().__version__)
         file = PixelFile(Path(folder).expanduser(), digest(how, given.identity()))
     if cache == "auto" and not (file is not None and file.finished()):
-        free, needed = _free(), given.count * int(np.prod(square.shape))
+        free, needed = memory().free, given.count * int(np.prod(square.shape))
         if needed < SHARE * free or given.identity is None:
             return None
         if file is None:
@@ -221,12 +221,6 @@ def _file(given: Examples, square: Square, cache: Cache, folder: Path | None) ->
         lacking = "no folder for it is named (cache_folder)" if folder is None else "a stream cannot be told again"
         raise DataError(f"the pictures cannot be kept on disk: {lacking}; expected files or arrays, and a folder")
     return file
-
-
-def _free() -> int:
-    """Memory in bytes that can still be taken."""
-    found = memory()
-    return found.usable if found.available is None else min(found.available, found.usable)
 
 
 def _pixels(

@@ -36,6 +36,11 @@ class Memory:
         """What this process may use at most."""
         return self.total if self.limit is None else min(self.limit, self.total)
 
+    @property
+    def free(self) -> int:
+        """What this process can still take."""
+        return self.usable if self.available is None else min(self.available, self.usable)
+
 
 def memory(root: Path = Path("/")) -> Memory:
     """The memory, from the `/proc` and `/sys` below `root`."""

@@ -80,9 +80,7 @@ def fitting_views(body: Any, epochs: int, pictures: int, workers: Collective | N
     """
     those = workers or Alone()
     each = 4.0 * pictures * int(np.prod(body.outputs[0].shape[1:]))
-    found = memory()
-    free = found.usable if found.available is None else min(found.available, found.usable)
-    room = min(those.gather(SHARE * free / those.count))  # as if all were on one machine
+    room = min(those.gather(SHARE * memory().free / those.count))  # as if all were on one machine
     if each > room:
         among = f" among {those.count} workers" if those.count > 1 else ""
         raise DataError(

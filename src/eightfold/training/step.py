@@ -71,7 +71,7 @@ class Steps:
             self._weights = tf.constant(by_class, tf.float32)
         optimizer.build(model.trainable_variables)
         self._inputs = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32) if inputs is None else inputs
-        self._trained = self._compiled(self._train, self._inputs)
+        self._trained: Step = self._compiled(self._train, self._inputs)
         self._at_size: dict[tuple[int, ...], Step] = {}
         self.evaluate = self._compiled(self._evaluate, self._inputs)
 
@@ -93,12 +93,12 @@ class Steps:
             self._at_size[shape] = self._train_at(shape)
         return self._at_size[shape](pixels, labels)
 
-    def _train_at(self, shape: tuple[int, ...]) -> Step:
+    def _train_at(self, shape: tuple[int, ...]) -> Any:
         """The step for pictures of another size."""
         compiled = self._compiled(self._train, tf.TensorSpec((None, *shape), tf.float32))
         try:
             with any_size(self.model):
-                compiled.get_concrete_function()  # type: ignore[attr-defined]
+                compiled.get_concrete_function()
         except ValueError as error:
             raise ModelError(
                 f"{self.model.name!r} cannot be trained on pictures of {shape[0]} x {shape[1]}: {reason(error)}; "
@@ -107,10 +107,10 @@ class Steps:
         return compiled
 
     @staticmethod
-    def _compiled(step: Step, inputs: Any) -> Step:
+    def _compiled(step: Step, inputs: Any) -> Any:
         batch = (inputs, tf.TensorSpec((None,), tf.int32))
         # Autograph would leave a file behind in the folder for temporary files where the process is killed.
-        return tf.function(step, input_signature=batch, autograph=False)  # type: ignore[no-any-return]
+        return tf.function(step, input_signature=batch, autograph=False)
 
     def _train(self, pixels: Any, labels: Any) -> Figures:
         variables = self.model.trainable_variables

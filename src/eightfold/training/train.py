@@ -40,6 +40,7 @@ from eightfold.training.expected import is_whole
 from eightfold.training.frozen import frozen, parted
 from eightfold.training.history import Epoch, best_of
 from eightfold.training.loop import Diverged, Loop, Tell
+from eightfold.training.precision import Precision
 from eightfold.training.recipe import TrainingRecipe, growing_from, recipe_for
 from eightfold.training.report import Seconds, TrainingReport, peak_memory_gb
 from eightfold.training.resizing import LEAST, half, size_stages
@@ -192,15 +193,16 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         if freeze:
             freezing.enter_context(frozen(net))
         batches = training_batches(pictures, recipe, augment, seed)
-        _accelerated(net, precision, batches, checkpoint if resume else None, those)
-        trainee, sets = net, picture_sets(pictures, recipe, batches, those, seed)
+        before = checkpoint.state()["about"] if resume and checkpoint is not None and those.rank == 0 else {}
+        _accelerated(net, precision, batches, before.get("precision"), those)
         if freeze:
             body, trainee = parted(net)
             synchronized(those, body.variables)  # each computes a part of the features
-            before = checkpoint.state()["about"] if resume and checkpoint is not None and those.rank == 0 else {}
             views = those.gather(before.get("views"))[0]
             planned = ending.epochs or GUESS
             sets = feature_sets(body, pictures, recipe, batches, those, seed, epochs=planned, views=views, tell=tell)
+        else:
+            trainee, sets = net, picture_sets(pictures, recipe, batches, those, seed)
         loop = loop_of(
             trainee,
             recipe,
@@ -228,13 +230,11 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
     return Trained(net, pictures.classes, tuple(loop.epochs), report, None if output is None else Path(output))
 
 
-def _accelerated(net: Any, precision: Choice, batches: Epochs, resumed: Checkpoint | None, workers: Collective) -> None:
+def _accelerated(net: Any, precision: Choice, batches: Epochs, before: Precision | None, workers: Collective) -> None:
     """Makes the network fast: of several workers in the precision that the first finds, and when a run goes on in that
-    which it began with, whatever a trial would say today."""
+    which it had before, whatever a trial would say today."""
     if workers.rank == 0:
-        if precision == "auto" and resumed is not None:
-            precision = resumed.state()["about"]["precision"]
-        accelerate(net, precision, batch=example(batches))
+        accelerate(net, (before or "auto") if precision == "auto" else precision, batch=example(batches))
     found = workers.gather(net.acceleration.precision if workers.rank == 0 else None)[0]
     if workers.rank:
         accelerate(net, found)
