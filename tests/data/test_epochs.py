@@ -249,3 +249,9 @@ def test_workers_share_each_batch_and_what_is_changed_in_it(workers: int) -> Non
             np.testing.assert_array_equal(parts[worker][number][0], images[worker::workers])
             np.testing.assert_array_equal(parts[worker][number][1], labels[worker::workers])
             assert plan.share(worker, workers).rows_of(1, number).tolist() == labels[worker::workers].numpy().tolist()
+
+
+def test_no_thread_tunes_the_pipeline_which_the_end_of_an_epoch_would_wait_for(exact: Labelled) -> None:
+    epochs = exact.epochs(np.arange(len(exact.labels)), 2)
+    for dataset in (one_epoch(epochs), every_epoch(epochs)):
+        assert dataset.options().autotune.enabled is False

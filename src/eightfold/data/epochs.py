@@ -210,4 +210,7 @@ def _filled(epochs: Epochs, pairs: Any) -> Any:
 
     options = tf.data.Options()
     options.deterministic = True
+    # There is nothing to tune, and whoever frees an iterator waits for the thread that tunes. In TensorFlow 2.21 that
+    # one can miss the call to end and sleep on, for up to a minute after each epoch and each validation.
+    options.autotune.enabled = False
     return pairs.map(tf.autograph.experimental.do_not_convert(filled)).prefetch(READY).with_options(options)
