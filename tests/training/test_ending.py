@@ -28,6 +28,12 @@ def test_a_target_ends_it_at_once() -> None:
     assert ending.verdict(epochs(0.5, 0.9), []) == "target"
 
 
+def test_a_target_counts_when_pictures_have_grown() -> None:
+    ending = Ending(10, target=0.9, growing=2)
+    assert ending.verdict(epochs(0.95, 0.95), []) == "go on"
+    assert ending.verdict(epochs(0.95, 0.95, 0.9), []) == "target"
+
+
 def test_without_a_number_the_rate_falls_and_then_it_ends() -> None:
     ending, lowered, history = Ending(), list[int](), [0.5, 0.7]
     ends = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,13 @@ import numpy as np
 import pytest
 from pictures import CLASSES, net
 
+from eightfold.data import read_labelled
+from eightfold.data.training_data import training_data
 from eightfold.errors import ModelError, RecipeError
+from eightfold.training.collective import Alone
+from eightfold.training.recipe import recipe_for
 from eightfold.training.resizing import any_size, half, size_stages
+from eightfold.training.sets import picture_sets, training_batches
 from eightfold.training.train import Trained, train
 
 SIDE = 64
@@ -93,6 +100,21 @@ def test_epochs_grow_and_the_recipe_says_so(model: Any) -> None:
     result.model.predict(pictures(3)[0], verbose=0)
     if model.name == "small":
         assert result.report.accuracy > 0.9
+
+
+def test_an_epoch_is_validated_at_the_size_that_it_trained_at() -> None:
+    data = training_data(pictures(), partial(read_labelled, size=SIDE), validation=0.2, seed=0)
+    recipe = replace(recipe_for(16, len(data.rows), 4), sizes=size_stages(32, SIDE, 4))
+    sets = picture_sets(data, recipe, training_batches(data, recipe), Alone())
+    for which in (sets.training, sets.validation, *sets.statistics):
+        assert [which(epoch).side for epoch in range(4)] == [32, 32, 48, 64]
+        assert [next(iter(which(epoch).dataset()))[0].shape[1] for epoch in range(4)] == [32, 32, 48, 64]
+
+
+def test_a_target_is_one_for_whole_pictures() -> None:
+    result = trained(net((SIDE, SIDE, 3)), epochs=10, target=0.01)
+    assert result.report.ended == "target"
+    assert [one.side for one in result.history] == [32] * 5 + [48] * 3 + [64]
 
 
 def test_a_run_that_was_killed_while_pictures_grew_ends_with_the_same_weights(tmp_path: Path) -> None:

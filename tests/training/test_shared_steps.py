@@ -76,4 +76,4 @@ def test_a_last_batch_of_fewer_pictures_than_workers_is_left_out() -> None:
         sets = picture_sets(pictures, recipe, batches, worker)
         assert sets.training(0).steps == steps_of_each
         assert all(len(found) for _, found in sets.training(0).dataset())
-        assert sum(len(found) for _, found in sets.validation.dataset()) == 4 // count
+        assert sum(len(found) for _, found in sets.validation(0).dataset()) == 4 // count

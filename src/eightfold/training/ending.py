@@ -32,10 +32,12 @@ class Ending:
     Attributes:
         epochs: after so many; None: when validation gains no more (`PATIENCE`, `FALLS`).
         target: as soon as the validation accuracy is at least this.
+        growing: epochs at the beginning in which it does not count: they have smaller pictures than the run ends with.
     """
 
     epochs: int | None = None
     target: float | None = None
+    growing: int = 0
 
     @property
     def most(self) -> int:
@@ -50,7 +52,7 @@ class Ending:
             lowered: after which of them the rate fell.
         """
         last = epochs[-1]
-        if self.target is not None and last.val_accuracy >= self.target:
+        if self.target is not None and last.epoch > self.growing and last.val_accuracy >= self.target:
             return "target"
         if last.epoch >= self.most:
             return "epochs"

@@ -21,7 +21,7 @@ class Epoch:
         accuracy: the share of them whose class came first.
         val_loss, val_accuracy: of the validation pictures, with batch-norm statistics recomputed.
         rate: the learning rate of the last step.
-        side: height and width of the pictures it was trained on; validation has them in their whole size.
+        side: height and width of the pictures it was trained on and validated with.
         seconds: of the steps alone.
         images_per_second: in these.
         whole_seconds: with statistics and validation.

@@ -29,7 +29,7 @@ from eightfold.training.statistics import Recorder
 from eightfold.training.step import Steps
 from eightfold.training.stopping import Stopped
 
-__all__ = ["Batches", "Diverged", "Loop", "Tell"]
+__all__ = ["Batches", "Diverged", "Loop", "OfEpoch", "Tell"]
 
 GOING_ON = ("go on", "lower the rate")
 CHECKPOINT_SECONDS = 300.0
@@ -55,6 +55,10 @@ class Batches(Protocol):
 
     def dataset(self, epoch: int = 0, first: int = 0) -> Any:
         """The batches of an epoch, from one of them on: inputs and labels."""
+
+
+OfEpoch: TypeAlias = Callable[[int], Batches]
+"""What an epoch, the first of which is 0, trains or is validated with."""
 
 
 class Diverged(ModelError):
@@ -108,9 +112,9 @@ class Loop:
         rate: the optimizer's schedule.
         training: the batches to train with in each epoch, the first of which is 0; with several workers, this one's
             share of each.
-        validation: the batches to judge with, likewise.
-        statistics: batches of inputs that batch-norm statistics are recomputed from before each validation, and more
-            of them for the trained model; None: they stay what moving averages are.
+        validation: the batches to judge with after each epoch, likewise.
+        statistics: batches of inputs that batch-norm statistics are recomputed from before the validation of each
+            epoch, and more of them for the trained model; None: they stay what moving averages are.
         ending: when it is over.
         checkpoint: where it is kept; None: nowhere.
         about: what a checkpoint must have been made with to be gone on from, by names for people.
@@ -121,9 +125,9 @@ class Loop:
         self,
         steps: Steps,
         rate: Falling,
-        training: Callable[[int], Batches],
-        validation: Batches,
-        statistics: tuple[Batches, Batches] | None,
+        training: OfEpoch,
+        validation: OfEpoch,
+        statistics: tuple[OfEpoch, OfEpoch] | None,
         ending: Ending,
         checkpoint: Checkpoint | None,
         about: dict[str, Any],
@@ -261,8 +265,8 @@ class Loop:
                 saved = now
         rate = float(self._steps.optimizer.learning_rate)
         if self.recomputes:
-            self._recompute(final=number + 1 == self._ending.epochs)
-        validated = self.validated()
+            self._recompute(number, final=number + 1 == self._ending.epochs)
+        validated = self.validated(number)
         totals, seconds = self.state.totals, self.state.seconds
         return Epoch(
             epoch=number + 1,
@@ -305,24 +309,24 @@ class Loop:
         if last.epoch == self._ending.epochs:
             return last.val_loss, last.val_accuracy
         if self.recomputes:
-            self._recompute(final=True)
-        validated = self.validated()
+            self._recompute(last.epoch - 1, final=True)
+        validated = self.validated(last.epoch - 1)
         return validated.mean_loss, validated.accuracy
 
-    def _recompute(self, *, final: bool) -> None:
+    def _recompute(self, epoch: int, *, final: bool) -> None:
         assert self._statistics is not None
-        self._recorder.recompute(self._until_stopped(self._statistics[final].dataset()))
+        self._recorder.recompute(self._until_stopped(self._statistics[final](epoch).dataset()))
         synchronized(self._workers, self._steps.model.non_trainable_variables)
 
-    def validated(self) -> Totals:
-        """What the model makes of the validation pictures.
+    def validated(self, epoch: int) -> Totals:
+        """What the model makes of the validation pictures, as large as an epoch, the first of which is 0, has them.
 
         Raises:
             Stopped: a worker was asked to stop.
             WorkerLostError: another worker is gone.
         """
         totals = Totals()
-        for pixels, labels in self._until_stopped(self._validation.dataset()):
+        for pixels, labels in self._until_stopped(self._validation(epoch).dataset()):
             if not len(labels):
                 continue  # the last batch had fewer pictures than there are workers
             totals.add(*(float(one) for one in self._steps.evaluate(pixels, labels)))

@@ -127,6 +127,11 @@ class TrainingRecipe:
         """Height and width of the pictures of an epoch, the first of which is 0; None: their whole size."""
         return _in_stage(self.sizes, epoch)
 
+    @property
+    def growing_sizes(self) -> int:
+        """Epochs before the first one with pictures of their whole size."""
+        return sum(epochs for epochs, _ in self.sizes[:-1])
+
     def document(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
         return {**asdict(self), "why": dict(self.why)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from eightfold.data.epochs import Epochs
 from eightfold.data.training_data import TrainingData
 from eightfold.training.collective import Collective
 from eightfold.training.features import computed, fitting_views
-from eightfold.training.loop import Batches, Tell
+from eightfold.training.loop import OfEpoch, Tell
 from eightfold.training.recipe import TrainingRecipe
 
 __all__ = ["Sets", "feature_sets", "picture_sets", "training_batches"]
@@ -32,14 +31,15 @@ class Sets:
 
     Attributes:
         training: of each epoch, the first of which is 0.
-        validation: all that validate, in their order.
-        statistics: some of the training data, not augmented; and more of it, for the trained model.
+        validation: all that validate after an epoch, in their order; pictures are as large as it had them.
+        statistics: some of the training data, not augmented, and more of it for the trained model; of each epoch
+            likewise.
         views: of each picture whose features were computed; 0: it is trained on the pictures themselves.
     """
 
-    training: Callable[[int], Batches]
-    validation: Batches
-    statistics: tuple[Batches, Batches]
+    training: OfEpoch
+    validation: OfEpoch
+    statistics: tuple[OfEpoch, OfEpoch]
     views: int = 0
 
 
@@ -56,12 +56,17 @@ def picture_sets(
 ) -> Sets:
     """The sets of a run on pictures; `batches` are those of `training_batches`."""
     share = batches.share(workers.rank, workers.count)
-    some, more = (_statistics(pictures, count, seed) for count in _counts(pictures))
+    some, more = (_resized(_statistics(pictures, count, seed), recipe) for count in _counts(pictures))
     return Sets(
         lambda epoch: _shareable(share.sized(recipe.batch_in(epoch) // recipe.accumulate, recipe.side_in(epoch))),
-        _validation(pictures, recipe).share(workers.rank, workers.count),
+        _resized(_validation(pictures, recipe).share(workers.rank, workers.count), recipe),
         (some, more),
     )
+
+
+def _resized(those: Epochs, recipe: TrainingRecipe) -> OfEpoch:
+    """The same pictures for each epoch, as large as it has its own."""
+    return lambda epoch: those.sized(those.batch_size, recipe.side_in(epoch))
 
 
 def feature_sets(
@@ -100,8 +105,8 @@ def feature_sets(
     some, more = (replace(plain, plan=_statistics(pictures, count, seed)) for count in _counts(pictures))
     return Sets(
         lambda epoch: replace(share, plan=_shareable(share.plan.sized(recipe.batch_in(epoch) // recipe.accumulate))),
-        held_share,
-        (some, more),
+        lambda _: held_share,
+        (lambda _: some, lambda _: more),
         views,
     )
 

@@ -1,7 +1,7 @@
 """What is computed for one batch: a step of training, and a step of evaluation. Both are compiled once.
 
 The loss is the cross-entropy of the scores, taken before a final softmax, plus what layers add by themselves (weight
-decay of the user's own, for example). A step of training is compiled for each size that pictures come in.
+decay of the user's own, for example). A step is compiled for each size that pictures come in.
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ class Steps:
             self._weights = tf.constant(by_class, tf.float32)
         optimizer.build(model.trainable_variables)
         self._inputs = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32) if inputs is None else inputs
-        self._trained: Step = self._compiled(self._train, self._inputs)
-        self._at_size: dict[tuple[int, ...], Step] = {}
-        self.evaluate = self._compiled(self._evaluate, self._inputs)
+        self._trained, self._evaluated = (_Sized(model, one, self._inputs) for one in (self._train, self._evaluate))
 
     def train(self, pixels: Any, labels: Any) -> Figures:
         """Changes the weights once, and gives what the model made of the batch before.
@@ -86,31 +84,11 @@ class Steps:
         Raises:
             ModelError: the model cannot take pictures of that size.
         """
-        if not isinstance(self._inputs, tf.TensorSpec) or self._inputs.shape.is_compatible_with(pixels.shape):
-            return self._trained(pixels, labels)
-        shape = tuple(pixels.shape[1:])
-        if shape not in self._at_size:
-            self._at_size[shape] = self._train_at(shape)
-        return self._at_size[shape](pixels, labels)
+        return self._trained(pixels, labels)
 
-    def _train_at(self, shape: tuple[int, ...]) -> Any:
-        """The step for pictures of another size."""
-        compiled = self._compiled(self._train, tf.TensorSpec((None, *shape), tf.float32))
-        try:
-            with any_size(self.model):
-                compiled.get_concrete_function()
-        except ValueError as error:
-            raise ModelError(
-                f"{self.model.name!r} cannot be trained on pictures of {shape[0]} x {shape[1]}: {reason(error)}; "
-                "expected a network that takes any size: train without progressive resizing"
-            ) from error
-        return compiled
-
-    @staticmethod
-    def _compiled(step: Step, inputs: Any) -> Any:
-        batch = (inputs, tf.TensorSpec((None,), tf.int32))
-        # Autograph would leave a file behind in the folder for temporary files where the process is killed.
-        return tf.function(step, input_signature=batch, autograph=False)
+    def evaluate(self, pixels: Any, labels: Any) -> Figures:
+        """What the model makes of a batch; it stays as it is. See `train`."""
+        return self._evaluated(pixels, labels)
 
     def _train(self, pixels: Any, labels: Any) -> Figures:
         variables = self.model.trainable_variables
@@ -149,6 +127,40 @@ class Steps:
             return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         wanted = tf.one_hot(labels, self._classes) * (1 - self._smoothing) + self._smoothing / self._classes
         return tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
+
+
+class _Sized:
+    """A step, compiled once for each size that pictures come in; the first time for that of the model."""
+
+    def __init__(self, model: Any, step: Step, inputs: Any) -> None:
+        self._model, self._step, self._inputs = model, step, inputs
+        self._usual: Step = self._compiled(inputs)
+        self._at_size: dict[tuple[int, ...], Step] = {}
+
+    def __call__(self, pixels: Any, labels: Any) -> Figures:
+        if not isinstance(self._inputs, tf.TensorSpec) or self._inputs.shape.is_compatible_with(pixels.shape):
+            return self._usual(pixels, labels)
+        shape = tuple(pixels.shape[1:])
+        if shape not in self._at_size:
+            self._at_size[shape] = self._resized(shape)
+        return self._at_size[shape](pixels, labels)
+
+    def _resized(self, shape: tuple[int, ...]) -> Any:
+        compiled = self._compiled(tf.TensorSpec((None, *shape), tf.float32))
+        try:
+            with any_size(self._model):
+                compiled.get_concrete_function()
+        except ValueError as error:
+            raise ModelError(
+                f"{self._model.name!r} cannot be trained on pictures of {shape[0]} x {shape[1]}: {reason(error)}; "
+                "expected a network that takes any size: train without progressive resizing"
+            ) from error
+        return compiled
+
+    def _compiled(self, inputs: Any) -> Any:
+        batch = (inputs, tf.TensorSpec((None,), tf.int32))
+        # Autograph would leave a file behind in the folder for temporary files where the process is killed.
+        return tf.function(self._step, input_signature=batch, autograph=False)
 
 
 def _figures(loss: Any, logits: Any, labels: Any) -> Figures:

@@ -208,7 +208,7 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
             recipe,
             pictures,
             sets,
-            ending,
+            replace(ending, growing=recipe.growing_sizes),
             seed=seed,
             balance=balance,
             whole=net if freeze else None,
