@@ -39,7 +39,7 @@ from eightfold.tuning.standing import Standing
 from eightfold.tuning.tune import tune
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-PEERS = (OPENVINO_TOOL, ONNXRUNTIME_TOOL, LITERT_TOOL)
+PEERS = {"openvino": OPENVINO_TOOL, "onnxruntime": ONNXRUNTIME_TOOL, "litert": LITERT_TOOL}
 UNTUNED = "eightfold int8, default settings"
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -55,8 +55,9 @@ def main() -> None:
             how = Settings(mode, rounds=options.rounds, seconds=options.seconds, least=2)
             comparison = compare(subjects, how, command=command())
             Console().print(render(comparison))
-            found = [{**row, "mode": mode} for row in rows(name, comparison)]
-            report.record("best", found, key=("net", "mode", "name"))
+            on = report.context()["on"]
+            found = [{**row, "mode": mode, "on": on} for row in rows(name, comparison)]
+            report.record("best", found, key=("net", "mode", "name", "on"))
             report.write_between(PAGE, "best", tables.best())
             report.write_between(PAGE, "gain", tables.gain())
 
@@ -64,6 +65,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = networks_parser(__doc__)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="none: TensorFlow alone")
     parser.add_argument("--budget", default="5m", help="for each search by eightfold tune")
     parser.add_argument("--again", action="store_true", help="search for settings again")
     parser.add_argument("--rounds", type=int, default=7)
@@ -74,12 +76,13 @@ def arguments() -> argparse.Namespace:
 def line_up(network: Network, mode: Mode, options: argparse.Namespace) -> list[Subject]:
     """All that is measured, each with its settings; the default environment first."""
     frozen, exported = network.exported()
-    plain, *others = (network.quantized(tool, options.images, again=False)[0] for tool in (EIGHTFOLD, *PEERS))
+    tools = [PEERS[name] for name in options.peers]
+    plain, *others = (network.quantized(tool, options.images, again=False)[0] for tool in (EIGHTFOLD, *tools))
     ours = plain
     if mode == "latency" and topology().usable > 1:
         ours, _ = network.quantized(in_bands(topology().usable), options.images, again=False)
     own = [replace(one, runtime=tuned(one.model, mode, options)) for one in (frozen, ours)]
-    peers = [replace(one, runtime=chosen(one, tool, mode, options)) for one, tool in zip(others, PEERS, strict=True)]
+    peers = [replace(one, runtime=chosen(one, tool, mode, options)) for one, tool in zip(others, tools, strict=True)]
     untuned = replace(plain, name=UNTUNED, runtime=Runtime(own[1].runtime.batch_size))
     return [default_environment(exported, batch_size=1), *own, untuned, *peers]
 

@@ -35,7 +35,7 @@ def context() -> Row:
 
 
 def machine_name(machine: Row) -> str:
-    """What tells machines apart on which training was measured: CPU, cores, instructions."""
+    """What tells machines apart: CPU, cores, instructions."""
     extensions = {"avx512": "AVX-512", "bf16": "bfloat16", "amx": "AMX"}
     has = [name for flag, name in extensions.items() if machine[flag]]
     return f"{machine['cpu']}, {machine['cores']} cores, {'with ' + ', '.join(has) if has else 'without AVX-512'}"

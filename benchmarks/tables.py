@@ -49,27 +49,35 @@ def quantization() -> str:
 
 def best() -> str:
     """Each runtime at its best, and how many times as fast 8 bits in TensorFlow are, for each network and mode."""
+    rows = _in_order(report.read("best"))
+    machines = sorted({row["on"] for row in rows})
     parts = []
     for mode, about in MODES.items():
-        found = [row for row in _in_order(report.read("best")) if row["mode"] == mode]
         headings = ("model", "run by", "settings", "ms" if mode == "latency" else "images/s", f"{OURS} over it")
-        if found:
-            lines = [_best_line(row, found) for row in found]
-            parts.append(f"### {about}\n\n{report.table(headings, lines)}\n{_context(found, threads=False)}")
+        found = [[row for row in rows if (row["mode"], row["on"]) == (mode, on)] for on in machines]
+        said = [
+            f"{report.table(headings, [_best_line(row, those) for row in those])}\n{_context(those, threads=False)}"
+            for those in found
+            if those
+        ]
+        parts += ["\n".join([f"### {about}\n", *said])] if said else []
     return "\n".join(parts)
 
 
 def gain() -> str:
     """The whole gain over the default environment: 8 bits and settings together."""
-    rows = {(row["net"], row["mode"], row["name"]): row for row in _in_order(report.read("best"))}
-    lines = []
-    for net in dict.fromkeys(key[0] for key in rows):
-        modes = [mode for mode in MODES if (net, mode, OURS) in rows and (net, mode, DEFAULT) in rows]
-        before = [rows[net, mode, DEFAULT]["images_per_second"] for mode in modes]
-        for mode, rate in zip(modes, before, strict=True):
-            row = rows[net, mode, OURS]
-            lines.append((NAMES[net], mode, f"{rate:.1f}", f"{row['images_per_second']:.1f}", _ratio(row, DEFAULT)))
-    return report.table(("model", "mode", "default environment, images/s", f"{OURS}, images/s", "gain"), lines)
+    ours, before = (
+        {(row["on"], row["net"], row["mode"]): row for row in _in_order(report.read("best")) if row["name"] == name}
+        for name in (OURS, DEFAULT)
+    )
+    lines = [
+        (NAMES[net], mode, f"{before[case]['images_per_second']:.1f}", f"{row['images_per_second']:.1f}", gained, on)
+        for case, row in ours.items()
+        if case in before
+        for on, net, mode, gained in [(*case, _ratio(row, DEFAULT))]
+    ]
+    headings = ("model", "mode", "default environment, images/s", f"{OURS}, images/s", "gain", "on")
+    return report.table(headings, lines)
 
 
 def _in_order(rows: list[report.Row]) -> list[report.Row]:
