@@ -25,6 +25,7 @@ from eightfold.training.collective import Collective, WorkerLostError, synchroni
 from eightfold.training.ending import FALL, Ending, Verdict
 from eightfold.training.falling import Falling
 from eightfold.training.history import Epoch, Totals, best_of
+from eightfold.training.resizing import any_size
 from eightfold.training.statistics import Recorder
 from eightfold.training.step import Steps
 from eightfold.training.stopping import Stopped
@@ -315,7 +316,8 @@ class Loop:
 
     def _recompute(self, epoch: int, *, final: bool) -> None:
         assert self._statistics is not None
-        self._recorder.recompute(self._until_stopped(self._statistics[final](epoch).dataset()))
+        with any_size(self._steps.model):
+            self._recorder.recompute(self._until_stopped(self._statistics[final](epoch).dataset()))
         synchronized(self._workers, self._steps.model.non_trainable_variables)
 
     def validated(self, epoch: int) -> Totals:

@@ -32,7 +32,6 @@ from eightfold.errors import DataError, ModelError
 from eightfold.training.acceleration import Left
 from eightfold.training.batch_norm import normalized
 from eightfold.training.layers import accepts_training, batch_norms, checked, names
-from eightfold.training.resizing import any_size
 
 __all__ = ["Recomputed", "Recorder", "recompute_statistics"]
 
@@ -116,7 +115,7 @@ class Recorder:
         for one in self._moments:
             one.reset()
         read = 0
-        with _recording(self._moments), any_size(self._model):
+        with _recording(self._moments):
             for batch in islice(batches, limit):
                 inputs, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
                 self._forward(tf.nest.map_structure(tf.convert_to_tensor, inputs))
