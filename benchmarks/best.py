@@ -55,8 +55,7 @@ def main() -> None:
             how = Settings(mode, rounds=options.rounds, seconds=options.seconds, least=2)
             comparison = compare(subjects, how, command=command())
             Console().print(render(comparison))
-            on = report.context()["on"]
-            found = [{**row, "mode": mode, "on": on} for row in rows(name, comparison)]
+            found = [{**row, "mode": mode, "on": report.machine_name(row["machine"])} for row in rows(name, comparison)]
             report.record("best", found, key=("net", "mode", "name", "on"))
             report.write_between(PAGE, "best", tables.best())
             report.write_between(PAGE, "gain", tables.gain())

@@ -54,13 +54,13 @@ def best() -> str:
     parts = []
     for mode, about in MODES.items():
         headings = ("model", "run by", "settings", "ms" if mode == "latency" else "images/s", f"{OURS} over it")
-        found = [[row for row in rows if (row["mode"], row["on"]) == (mode, on)] for on in machines]
-        said = [
-            f"{report.table(headings, [_best_line(row, those) for row in those])}\n{_context(those, threads=False)}"
-            for those in found
-            if those
-        ]
-        parts += ["\n".join([f"### {about}\n", *said])] if said else []
+        if any(row["mode"] == mode for row in rows):
+            parts.append(f"### {about}\n")
+        for on in machines:
+            those = [row for row in rows if (row["mode"], row["on"]) == (mode, on)]
+            if those:
+                lines = [_best_line(row, those) for row in those]
+                parts.append(f"{report.table(headings, lines)}\n{_context(those, threads=False)}")
     return "\n".join(parts)
 
 
@@ -71,10 +71,15 @@ def gain() -> str:
         for name in (OURS, DEFAULT)
     )
     lines = [
-        (NAMES[net], mode, f"{before[case]['images_per_second']:.1f}", f"{row['images_per_second']:.1f}", gained, on)
-        for case, row in ours.items()
-        if case in before
-        for on, net, mode, gained in [(*case, _ratio(row, DEFAULT))]
+        (
+            NAMES[net],
+            mode,
+            *(f"{one['images_per_second']:.1f}" for one in (before[on, net, mode], row)),
+            _ratio(row, DEFAULT),
+            on,
+        )
+        for (on, net, mode), row in ours.items()
+        if (on, net, mode) in before
     ]
     headings = ("model", "mode", "default environment, images/s", f"{OURS}, images/s", "gain", "on")
     return report.table(headings, lines)

@@ -130,7 +130,7 @@ class Steps:
 
 
 class _Sized:
-    """A step, compiled once for each size that pictures come in; the first time for that of the model."""
+    """A step, compiled once for each size that pictures come in."""
 
     def __init__(self, model: Any, step: Step, inputs: Any) -> None:
         self._model, self._step, self._inputs = model, step, inputs
