@@ -57,6 +57,16 @@ def test_the_8_bit_model_is_named_from_the_other(model: Make) -> None:
     assert read(net).modes["latency"].model is None
 
 
+def test_an_8_bit_model_alone_is_called_one(model: Make) -> None:
+    net = model(ops="_FusedQuantizedConv2D")
+    result = tune(net)
+    assert {trial.variant for trial in result.trials} == {"int8"}
+    assert read(net).modes["latency"].model is None
+    assert tune(net, precision=["int8"]).settings == result.settings
+    with pytest.raises(RecipeError, match="needs a float model, and .*net is in 8 bits"):
+        tune(net, precision=["fp32"])
+
+
 def test_the_settings_go_where_they_are_wanted(model: Make, tmp_path: Path) -> None:
     net = model()
     result = tune(net, output=tmp_path / "here.json")

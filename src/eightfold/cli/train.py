@@ -7,8 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -17,6 +16,36 @@ from eightfold.cli.options import Json, Quiet
 from eightfold.cli.quiet import import_tensorflow
 from eightfold.cli.screen import Screen
 from eightfold.cli.stopping import RESUME, stopping
+from eightfold.cli.train_options import (
+    Augmented,
+    Balance,
+    BatchSize,
+    BatchStudy,
+    Cache,
+    Cluster,
+    Data,
+    Epochs,
+    Flip,
+    Freeze,
+    GrowFrom,
+    ImageSize,
+    MicroBatch,
+    Network,
+    Optimizer,
+    Output,
+    Overwrite,
+    Precision,
+    Rate,
+    Resizing,
+    Resume,
+    Seed,
+    Smoothing,
+    Target,
+    Validation,
+    Weights,
+    WorkerIndex,
+    Workers,
+)
 from eightfold.errors import EightfoldError, RecipeError
 
 if TYPE_CHECKING:
@@ -29,146 +58,6 @@ OF_ONE_WORKER = ("data", "output", "cache", "worker_index", "quiet", "json")
 """Options that may differ between the workers of one run."""
 STUDIED = {"model", "image_size", "epochs", "weights", "precision", "validation", "augment", "flip", "seed"}
 """Options that a study of batch sizes heeds, beside those of one worker; the recipes are its own."""
-RECIPE = "How it learns"
-WORKERS = "Several workers"
-
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        "-d",
-        metavar="DATA",
-        help="A folder with a folder of pictures for each class (or with train and val folders that have these), "
-        "TFRecord files, an .npz with x and y, or module:function.",
-        show_default=False,
-    ),
-]
-Network = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="MODEL",
-        help="A network of keras.applications by name (resnet50), a .keras file, or module:function, which is called "
-        "with input_shape= and classes=.",
-        show_default=False,
-    ),
-]
-Output = Annotated[
-    Path,
-    typer.Option(
-        "--output",
-        "-o",
-        file_okay=False,
-        metavar="FOLDER",
-        help="For the model, its report and learning curve, and checkpoints on the way.",
-        show_default=False,
-    ),
-]
-ImageSize = Annotated[
-    int | None,
-    typer.Option(
-        min=8, metavar="N", help="Height and width of the pictures.", show_default="what the network is made for"
-    ),
-]
-Epochs = Annotated[str, typer.Option(metavar="N|auto", help="Passes over the data; auto: until it gains no more.")]
-Target = Annotated[
-    str | None,
-    typer.Option(
-        metavar="accuracy=X", help="Stop as soon as so much of the validation pictures is right.", show_default=False
-    ),
-]
-Weights = Annotated[
-    str,
-    typer.Option("--from", metavar="WEIGHTS", help="scratch, imagenet, or a file of weights to begin with."),
-]
-BatchSize = Annotated[str, typer.Option("--batch-size", "-b", metavar="N|auto", help="Pictures for each step.")]
-Precision = Annotated[
-    Literal["auto", "fp32", "bf16"],
-    typer.Option(help="auto: bfloat16 where a short trial says that it is faster."),
-]
-Optimizer = Annotated[
-    Literal["auto", "sgd", "adam", "adamw", "lars", "lamb", "muon"],
-    typer.Option(help="auto: by the batch size and the number of steps.", rich_help_panel=RECIPE),
-]
-Rate = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0, metavar="X", help="The highest learning rate.", show_default="by the batch", rich_help_panel=RECIPE
-    ),
-]
-Smoothing = Annotated[
-    float, typer.Option(min=0.0, max=0.9, metavar="X", help="Label smoothing.", rich_help_panel=RECIPE)
-]
-MicroBatch = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Pictures that the network sees at once; a larger batch is made of several, for less memory.",
-        show_default="the batch",
-        rich_help_panel=RECIPE,
-    ),
-]
-GrowFrom = Annotated[
-    str,
-    typer.Option(
-        metavar="N|auto|none",
-        help="The batch size of the first epochs, from which it doubles; auto: 64 for batches of 128 and more.",
-        rich_help_panel=RECIPE,
-    ),
-]
-Resizing = Annotated[
-    str,
-    typer.Option(
-        "--progressive-resizing",
-        metavar="N|auto|none",
-        help="Begin with pictures N pixels high and wide that grow to --image-size; auto: half of it. Faster, and as "
-        "good where what matters shows in small pictures.",
-        rich_help_panel=RECIPE,
-    ),
-]
-Validation = Annotated[
-    str,
-    typer.Option(metavar="X|DATA", help="The share of each class to validate with, or data of its own."),
-]
-Cache = Annotated[
-    Literal["auto", "memory", "disk"],
-    typer.Option(help="Where decoded pictures are kept; auto: by how much memory they need."),
-]
-BatchStudy = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N,N,...",
-        help="Train once for each batch size with a plain recipe and once with ours, and compare speed and accuracy.",
-        show_default=False,
-    ),
-]
-Workers = Annotated[
-    int,
-    typer.Option(
-        min=1, metavar="N", help="Processes on this machine, each on cores of its own.", rich_help_panel=WORKERS
-    ),
-]
-Cluster = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOST:PORT,...",
-        help="Workers on several machines: start the same command on each of them.",
-        show_default=False,
-        rich_help_panel=WORKERS,
-    ),
-]
-WorkerIndex = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Which of --cluster this machine is.",
-        show_default="the one with its address",
-        rich_help_panel=WORKERS,
-    ),
-]
 
 
 @reported
@@ -181,13 +70,7 @@ def train(  # noqa: PLR0913  (one argument for each option)
     epochs: Epochs = "10",
     target: Target = None,
     weights: Weights = "scratch",
-    freeze: Annotated[
-        bool,
-        typer.Option(
-            "--freeze",
-            help="Train the last layer only, on features that are computed once for each picture (transfer learning).",
-        ),
-    ] = False,
+    freeze: Freeze = False,
     batch_size: BatchSize = "auto",
     precision: Precision = "auto",
     optimizer: Optimizer = "auto",
@@ -197,19 +80,17 @@ def train(  # noqa: PLR0913  (one argument for each option)
     grow_from: GrowFrom = "auto",
     progressive_resizing: Resizing = "none",
     validation: Validation = "0.2",
-    augment: Annotated[bool, typer.Option(help="Change pictures at random: flips, crops, brightness.")] = True,
-    flip: Annotated[bool, typer.Option(help="Let left and right be exchanged; not for text.")] = True,
-    balance: Annotated[
-        bool, typer.Option("--balance", help="Let classes with few pictures count as much as the others.")
-    ] = False,
+    augment: Augmented = True,
+    flip: Flip = True,
+    balance: Balance = False,
     cache: Cache = "auto",
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of weights, order, parting and changes.")] = 0,
+    seed: Seed = 0,
     workers: Workers = 1,
     cluster: Cluster = None,
     worker_index: WorkerIndex = None,
     batch_study: BatchStudy = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that has not ended.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another run left there.")] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -235,7 +116,14 @@ def train(  # noqa: PLR0913  (one argument for each option)
     options = {name: value for name, value in locals().items() if name not in OF_ONE_WORKER}
     if batch_study is not None:
         _check_study(options)
+    passes, size = _auto_or_whole("--epochs", epochs), _auto_or_whole("--batch-size", batch_size)
+    first_size = _growing("--grow-from", grow_from)
+    first_side = _growing("--progressive-resizing", progressive_resizing)
     seat = _seat(workers, cluster, worker_index)
+    if batch_study is None and (seat is None or seat.rank == 0):
+        from eightfold.training.run_folder import check_folder
+
+        check_folder(output, resume=resume, overwrite=overwrite)
     if seat is None and workers > 1:
         raise typer.Exit(_launched(workers))
     if batch_study is not None:
@@ -277,18 +165,18 @@ def train(  # noqa: PLR0913  (one argument for each option)
             model,
             output=output,
             image_size=image_size,
-            epochs="auto" if epochs == "auto" else _whole("--epochs", epochs),
+            epochs=passes,
             target=target,
             weights=weights,
             freeze=freeze,
-            batch_size="auto" if batch_size == "auto" else _whole("--batch-size", batch_size),
+            batch_size=size,
             precision=precision,
             optimizer=optimizer,
             rate=rate,
             label_smoothing=label_smoothing,
             micro_batch=micro_batch,
-            grow_from=_growing("--grow-from", grow_from),
-            progressive_resizing=_growing("--progressive-resizing", progressive_resizing),
+            grow_from=first_size,
+            progressive_resizing=first_side,
             validation=_validation(validation),
             augment=Augment(flip_horizontal=flip) if augment else False,
             balance=balance,
@@ -383,10 +271,12 @@ def _whole(option: str, text: str) -> int:
     return int(text)
 
 
+def _auto_or_whole(option: str, text: str) -> int | Literal["auto"]:
+    return "auto" if text == "auto" else _whole(option, text)
+
+
 def _growing(option: str, text: str) -> int | Literal["auto"] | None:
-    if text in ("auto", "none"):
-        return "auto" if text == "auto" else None
-    return _whole(option, text)
+    return None if text == "none" else _auto_or_whole(option, text)
 
 
 def _validation(text: str) -> float | str:

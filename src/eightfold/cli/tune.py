@@ -52,8 +52,8 @@ Precisions = Annotated[
     typer.Option(
         "--precision",
         metavar="NAMES",
-        help="Forms to try, of fp32 (MODEL as it is), bf16 (TensorFlow's, changes the numbers) and int8.",
-        show_default="fp32, and int8 with --int8",
+        help="Forms to try, of fp32 (a float MODEL as it is), bf16 (TensorFlow's, changes the numbers) and int8.",
+        show_default="what MODEL is, and int8 with --int8",
     ),
 ]
 Variables = Annotated[

@@ -24,7 +24,7 @@ from eightfold.quantization.folder_lock import FolderLock
 from eightfold.quantization.placement import written_beside
 from eightfold.training.checkpoint import Checkpoint
 
-__all__ = ["CHECKPOINT", "RunFolder"]
+__all__ = ["CHECKPOINT", "RunFolder", "check_folder"]
 
 CHECKPOINT = "checkpoint"
 OWN = ("model.keras", "classes.txt", "history.json", "report.json", "curve.png", "logs", CHECKPOINT, "diverged.npz")
@@ -46,9 +46,7 @@ class RunFolder:
     def __init__(self, path: Path, *, resume: bool = False, overwrite: bool = False) -> None:
         self.path = path
         self.checkpoint = Checkpoint(path / CHECKPOINT)
-        if path.exists() and not path.is_dir():
-            raise OutputError(f"{path} is a file; expected the name of a folder")
-        self._check(resume=resume, overwrite=overwrite)
+        check_folder(path, resume=resume, overwrite=overwrite)
         self._lock = FolderLock(path, ".lock", f"trains in {path}")
         if overwrite and not resume:
             self._clear()
@@ -79,20 +77,6 @@ class RunFolder:
         with written_beside(self.path / name, overwrite=True) as place:
             place.write_text(text, encoding="utf-8")
 
-    def _check(self, *, resume: bool, overwrite: bool) -> None:
-        over = (self.path / "report.json").exists()
-        if resume and not self.checkpoint.exists():
-            what = "the run there is over" if over else "there is no checkpoint"
-            raise OutputError(f"{self.path} cannot be resumed: {what}; start without --resume")
-        if resume or overwrite:
-            return
-        if self.checkpoint.exists():
-            raise OutputError(
-                f"{self.path} holds a run that has not ended; go on with --resume, or start anew with --overwrite"
-            )
-        if over or (self.path / "model.keras").exists():
-            raise OutputError(f"{self.path} holds a trained model; choose another folder, or allow --overwrite")
-
     def _clear(self) -> None:
         """Removes what another run left; its checkpoint first, so that it is never taken for one of this run."""
         self.checkpoint.remove()
@@ -102,3 +86,23 @@ class RunFolder:
                 shutil.rmtree(place)
             else:
                 place.unlink(missing_ok=True)
+
+
+def check_folder(path: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Whether a run may begin in a folder, or go on there; nothing is changed. See `RunFolder`.
+
+    Raises:
+        OutputError: it holds a run that is neither resumed nor overwritten, or nothing to resume; or it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file; expected the name of a folder")
+    over, unfinished = (path / "report.json").exists(), Checkpoint(path / CHECKPOINT).exists()
+    if resume and not unfinished:
+        what = "the run there is over" if over else "there is no checkpoint"
+        raise OutputError(f"{path} cannot be resumed: {what}; start without --resume")
+    if resume or overwrite:
+        return
+    if unfinished:
+        raise OutputError(f"{path} holds a run that has not ended; go on with --resume, or start anew with --overwrite")
+    if over or (path / "model.keras").exists():
+        raise OutputError(f"{path} holds a trained model; choose another folder, or allow --overwrite")

@@ -21,8 +21,8 @@ class Candidate:
     """A model and the settings to run it with.
 
     Attributes:
-        variant: which form of the model: `fp32` is the model as it is given, `bf16` the same with TensorFlow's
-            bfloat16, `int8` the 8-bit model that was given beside it.
+        variant: which form of the model: `fp32` is the float model as it is given, `bf16` the same with TensorFlow's
+            bfloat16, `int8` the 8-bit model that was given, beside it or alone.
         runtime: the settings.
     """
 

@@ -57,7 +57,9 @@ class Request:
             raise RecipeError(f"the mode is latency or throughput, not {self.mode!r}")
         if unknown := sorted(set(self.precision) - set(VARIANTS)):
             raise RecipeError(f"unknown precision {unknown[0]!r}; expected some of {', '.join(VARIANTS)}")
-        if "int8" in self.precision and self.int8 is None:
+        if "fp32" in self.precision and self.own == "int8":
+            raise RecipeError(f"precision fp32 needs a float model, and {self.model} is in 8 bits")
+        if "int8" in self.precision and self.int8 is None and self.own != "int8":
             raise RecipeError("precision int8 needs the 8-bit model that was made from this one: give it with --int8")
         if "bf16" in self.precision and not has_bfloat16():
             raise PlatformError("precision bf16 needs a CPU that has bfloat16, and this one has not; leave it out")
@@ -70,9 +72,14 @@ class Request:
             raise RecipeError(f"--max-latency-ms is for --mode throughput, and more than 0; received {limit:g}")
 
     @property
+    def own(self) -> Variant:
+        """The form of the model itself."""
+        return "int8" if self.int8 is None and is_quantized(self.model) else "fp32"
+
+    @property
     def variants(self) -> tuple[Variant, ...]:
         """The forms of the model to try: of those given all, unless some were named."""
-        asked = self.precision or ("fp32", *(("int8",) if self.int8 else ()))
+        asked = self.precision or (self.own, *(("int8",) if self.int8 else ()))
         return tuple(name for name in VARIANTS if name in asked)
 
     @property

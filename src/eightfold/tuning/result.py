@@ -26,7 +26,7 @@ class Trial:
     """A candidate and what it reached.
 
     Attributes:
-        variant: fp32 (the model as it is), bf16 or int8.
+        variant: fp32 (a float model as it is), bf16 or int8.
         settings: what it was run with.
         turns: how many it had.
         sample: medians over its turns; None where it failed.

@@ -64,7 +64,7 @@ def tune(  # noqa: PLR0913  (one argument for each option)
         budget: how long it may take, such as "10m" or 600 (seconds); None for as long as it takes.
         batch_sizes: to try; 1 for latency, and 1, 4, 8 and 32 for throughput when left out.
         int8: the 8-bit model that was made from `model`: tried beside it.
-        precision: which forms to try, of "fp32" (the model as it is), "bf16" (TensorFlow's own, which changes the
+        precision: which forms to try, of "fp32" (a float model as it is), "bf16" (TensorFlow's own, which changes the
             results) and "int8"; when left out the model as it is, and `int8` where that is given.
         env: further environment variables to try.
         data: what the model is fed with; see `calibrate`. Synthetic input when left out.
