@@ -67,9 +67,8 @@ def test_a_picture_that_cannot_be_read(run: Any, picture_model: Path, colours: P
     refused = run("predict", picture_model, "-d", folder, "-o", tmp_path / "out.npz")
     assert refused.exit_code == 2
     assert "Error: row 4 (none.png): the picture " in refused.stderr
-    again = run("predict", picture_model, "-d", folder, "-o", tmp_path / "out.npz")
-    assert "holds parts of a run that did not finish" in again.stderr
-    result = run("predict", picture_model, "-d", folder, "-o", tmp_path / "out.npz", "--skip-errors", "--overwrite")
+    assert "--skip-errors leaves such rows empty" in refused.stderr
+    result = run("predict", picture_model, "-d", folder, "-o", tmp_path / "out.npz", "--skip-errors")
     assert result.exit_code == 0, result.stderr
     assert "rows that could not be read and are empty: 1;" in result.stdout
     with np.load(tmp_path / "out.npz") as arrays:
@@ -78,23 +77,39 @@ def test_a_picture_that_cannot_be_read(run: Any, picture_model: Path, colours: P
         assert "cannot be read" in arrays["error"][4]
 
 
-def test_what_is_to_be_known_of_a_file_of_settings(
-    run: Any, picture_model: Path, colours: Path, tmp_path: Path
-) -> None:
+def settings_file(folder: Path, settings: Runtime) -> Path:
+    """What tuning found on another machine."""
     tuned = Tuned(
-        settings=Runtime(batch_size=2, cores=1, intra=1),
+        settings=settings,
         measured=Measured(95.5, 10.5, 11.0, 12.5),
         machine={"cpu": "Another One", "cores": 999},
         versions={},
         when="2024-02-29T12:00:00",
         command="eightfold tune net",
     )
-    settings = tmp_path / "settings.json"
-    write(settings, "throughput", tuned)
+    file = folder / "settings.json"
+    write(file, "throughput", tuned)
+    return file
+
+
+def test_what_is_to_be_known_of_a_file_of_settings(
+    run: Any, picture_model: Path, colours: Path, tmp_path: Path
+) -> None:
+    settings = settings_file(tmp_path, Runtime(batch_size=2, cores=1, intra=1))
     result = run("predict", picture_model, "-d", colours, "-o", tmp_path / "out.npz", "--runtime", settings)
     assert result.exit_code == 0, result.stderr
     assert "note: the settings were found on Another One with 999 cores" in result.stdout
     assert "batch 2" in result.stdout
+
+
+def test_a_variable_of_the_user_wins_over_tuned_settings(
+    run: Any, picture_model: Path, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_file(tmp_path, Runtime(batch_size=2, cores=1, intra=1, env={"EIGHTFOLD_TEST": "1"}))
+    monkeypatch.setenv("EIGHTFOLD_TEST", "0")
+    result = run("predict", picture_model, "-d", colours, "-o", tmp_path / "out.npz", "--runtime", settings)
+    assert result.exit_code == 0, result.stderr
+    assert "note: EIGHTFOLD_TEST=0 is in the environment already and stays" in result.stdout
 
 
 def test_a_network_by_name_has_no_answers(run: Any, colours: Path, tmp_path: Path) -> None:

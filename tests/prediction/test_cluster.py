@@ -155,6 +155,8 @@ def test_an_address_where_something_else_listens_is_given_up(monkeypatch: pytest
 def test_an_address_of_another_kind_is_refused() -> None:
     with pytest.raises(PlatformError, match=r"ray://head:10001 is one for Ray's client.*HOST:PORT"):
         OnRay("ray://head:10001", ONE_CORE)
+    with pytest.raises(PlatformError, match=r"local would start a cluster for this command alone; leave out --cluster"):
+        OnRay("local", ONE_CORE)
     with pytest.raises(PlatformError, match="no Ray cluster can be used at nonsense: .*nonsense"):
         OnRay("nonsense", ONE_CORE)
 

@@ -159,6 +159,24 @@ def test_skipped_rows_are_null(tmp_path: Path) -> None:
     assert made.skipped == (Skipped(2, "bad"), Skipped(4, "worse"))
 
 
+def test_what_the_data_says_of_skipped_rows_is_kept(tmp_path: Path) -> None:
+    first = Part(
+        {"v": np.array([0, 2.0]), "label": np.array([7, 8]), "file": texts("a", "b")},
+        (Skipped(0, "bad", labelled=True),),
+    )
+    second = Part({"label": np.array([0, 9]), "file": texts("c", "d")}, (Skipped(2, "no"), Skipped(3, "no", True)))
+    made = table(tmp_path, first, second, rows=4, skip_errors=True)
+    assert from_parquet(made, tmp_path / "t.parquet") == [
+        {"v": None, "label": 7, "file": "a", "error": "bad"},
+        {"v": 2, "label": 8, "file": "b", "error": None},
+        {"v": None, "label": None, "file": "c", "error": "no"},
+        {"v": None, "label": 9, "file": "d", "error": "no"},
+    ]
+    arrays = from_npz(made, tmp_path / "t.npz")
+    assert arrays["label"].tolist() == [7, 8, 0, 9]
+    assert arrays["file"].tolist() == ["a", "b", "c", "d"]
+
+
 def test_an_output_that_is_called_error_is_kept(tmp_path: Path) -> None:
     made = table(tmp_path, Part({"error": np.array([0.5, 2.0])}), Part({"error": np.array([7.0])}), rows=3)
     assert from_npz(made, tmp_path / "t.npz")["error"].tolist() == [0.5, 2, 7]

@@ -16,11 +16,10 @@ from eightfold.data import Batch, InputSpec
 from eightfold.data.arrays import ArraySource
 from eightfold.errors import DataError, EightfoldError, ModelError
 from eightfold.prediction.ahead import ahead
-from eightfold.prediction.feeds import Buffers, Feed, feeds
+from eightfold.prediction.feeds import Buffers, Feed, Refused, feeds
 from eightfold.prediction.job import MAX_ATTEMPTS, Call, Job, Shard, call_of, shard_rows
 from eightfold.prediction.listing import Rows
 from eightfold.prediction.local import _Pending
-from eightfold.prediction.parts import Skipped
 from eightfold.prediction.top import top
 from eightfold.running.process import WorkerDeath
 from eightfold.running.settings import Runtime
@@ -79,9 +78,10 @@ def test_rows_that_are_skipped_move_no_other_into_their_batch() -> None:
     values = np.arange(20.0).reshape(10, 2)
     values[1], values[4:8] = np.nan, np.inf
     found = fed(values, skip_errors=True)
-    assert [one.row for one in found if isinstance(one, Skipped)] == [1, 4, 5, 6, 7]
-    assert [one[0] for one in found if not isinstance(one, Skipped)] == [(0, 2, 3), (8, 9)]
-    with pytest.raises(DataError, match=r"^row 1: the data for input 'x' holds NaN"):
+    refused = [one for one in found if isinstance(one, Refused)]
+    assert [(one.skipped.row, one.label) for one in refused] == [(row, row) for row in (1, 4, 5, 6, 7)]
+    assert [one[0] for one in found if not isinstance(one, Refused)] == [(0, 2, 3), (8, 9)]
+    with pytest.raises(DataError, match=r"^row 1: the data for input 'x' holds NaN.*; --skip-errors leaves such rows"):
         fed(values)
 
 

@@ -10,7 +10,7 @@ from tuned_models import folder, machine
 from eightfold.errors import ModelError, PlatformError
 from eightfold.running.chosen import choose
 from eightfold.running.environment import environment, without_allocators
-from eightfold.running.launch import Copy, launch
+from eightfold.running.launch import Copy, launch, with_given
 from eightfold.running.settings import Runtime
 from eightfold.system.allocators import installed
 from eightfold.system.topology import topology
@@ -91,6 +91,15 @@ def test_what_the_user_has_set_wins_and_is_named(monkeypatch: pytest.MonkeyPatch
     (copy,) = started.copies
     assert "TF_NUM_INTRAOP_THREADS" not in copy.env
     assert started.notes == ("TF_NUM_INTRAOP_THREADS=7 is in the environment already and stays; the settings have 2",)
+
+
+def test_settings_heed_a_variable_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Runtime(intra=2, env={"A": "1", "B": "2"})
+    monkeypatch.setenv("A", "0")
+    assert with_given(settings) == (
+        Runtime(intra=2, env={"A": "0", "B": "2"}),
+        ["A=0 is in the environment already and stays; the settings have 1"],
+    )
 
 
 def test_what_no_variable_can_say_is_named() -> None:

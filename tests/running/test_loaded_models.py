@@ -74,6 +74,13 @@ def test_inputs_and_outputs_have_names_shapes_and_types(net: Path) -> None:
         assert model(x=X.astype(int).tolist())["scores"].tolist() == SCORES
 
 
+def test_a_model_that_was_closed_says_so(net: Path) -> None:
+    with load(net) as model:
+        model(x=X)
+    with pytest.raises(ModelError, match="was closed; expected a call before that"):
+        model(x=X)
+
+
 def test_input_that_does_not_fit(net: Path) -> None:
     with load(net) as model:
         with pytest.raises(DataError, match=r"missing: x; unknown: y \(the model has: x\)"):

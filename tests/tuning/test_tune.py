@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from eightfold.bench.budget import BudgetSpent
 from eightfold.errors import DataError, EightfoldError, ModelError, OutputError, PlatformError, RecipeError
 from eightfold.running.file import read
 from eightfold.tuning import request
@@ -35,7 +36,7 @@ def test_it_finds_the_best_and_keeps_it_with_the_model(model: Make) -> None:
     assert kept.settings == result.settings
     assert kept.measured.p50_ms == pytest.approx(1.0)
     assert kept.versions == {"stand-in": "1.0"}
-    assert kept.command == f"eightfold tune {net} --mode latency"
+    assert kept.command == f"eightfold tune {net} --mode latency --budget 10m"
     assert json.loads(json.dumps(result.to_json()))["best"]["over_default"]["median"] == pytest.approx(5.0)
 
 
@@ -135,7 +136,8 @@ def test_a_damaged_log_is_refused(model: Make) -> None:
         tune(net, resume=True)
 
 
-def test_a_spent_budget_ends_with_the_best_so_far(model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def spent_after(count: int) -> type[Logged]:
+    """Turns, until the budget is spent."""
     turns: list[Any] = []
 
     class Counting(Logged):
@@ -143,19 +145,28 @@ def test_a_spent_budget_ends_with_the_best_so_far(model: Make, monkeypatch: pyte
             for pair in super().__call__(candidates):
                 turns.append(pair)
                 yield pair
-                if len(turns) == 5:
-                    raise module_budget()
+                if len(turns) == count:
+                    raise BudgetSpent
 
-    def module_budget() -> BaseException:
-        from eightfold.bench.budget import BudgetSpent
+    return Counting
 
-        return BudgetSpent()
 
-    monkeypatch.setattr(module, "Logged", Counting)
+def test_a_spent_budget_ends_with_the_best_so_far(model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Logged", spent_after(5))
     result = tune(model(), mode="throughput")
     assert result.ended == "budget"
     assert result.default is None
     assert result.best.sample is not None
+
+
+def test_what_was_compared_with_nothing_is_not_the_best(model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = model()
+    monkeypatch.setattr(module, "Logged", spent_after(1))
+    with pytest.raises(ModelError, match=r"spent before two candidates had a turn; give it more: --resume"):
+        tune(net, budget="1m")
+    assert not (net / "assets.extra/runtime.json").exists()
+    monkeypatch.setattr(module, "Logged", Logged)
+    assert tune(net, budget="1m", resume=True).command == f"eightfold tune {net} --mode latency --budget 1m"
 
 
 def test_trying_all_finds_the_same(model: Make) -> None:

@@ -109,6 +109,7 @@ def benchmark(  # noqa: PLR0913  (one argument for each option)
       $ eightfold benchmark resnet50/ resnet50-int8/ --mode throughput --instances auto
       $ eightfold benchmark resnet50/ resnet50-int8/ --compare baseline --runtime tuned
       $ eightfold benchmark resnet50 mobilenetv2 -b 32 --num-intra-threads 4 --num-inter-threads 1
+      $ eightfold benchmark resnet50/ resnet50-int8/ --peers openvino,onnxruntime,litert
       $ eightfold benchmark resnet50 --train --compare baseline,stock
       $ eightfold benchmark net-int8/ -d photos/ --rounds 10 --json > result.json
     """
@@ -158,7 +159,7 @@ def benchmark(  # noqa: PLR0913  (one argument for each option)
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",")) if text else ()
+    return () if text is None else tuple(name.strip() for name in text.split(","))
 
 
 def _compared(text: str | None) -> tuple[str, ...]:

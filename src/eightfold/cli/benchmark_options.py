@@ -273,8 +273,8 @@ RealData = Annotated[
         "--data",
         "-d",
         metavar="DATA",
-        help="An .npz file, a folder of images, TFRecord files, or module:function. Its first batches are held in "
-        "memory.",
+        help="An .npz or .npy file, a folder of images, TFRecord files, or module:function. Its first batches are held "
+        "in memory.",
         show_default="random numbers",
     ),
 ]
@@ -313,7 +313,7 @@ Peers = Annotated[
     typer.Option(
         metavar="NAME,...",
         help="Measure the first float MODEL on openvino, onnxruntime, litert too, in 8 bits or as NAME:fp32; each in "
-        "an environment of its own, which is made the first time.",
+        "an environment of its own, which is installed into the cache folder the first time (minutes; 0.2 to 2 GB).",
         show_default=False,
         rich_help_panel=_AGAINST,
     ),

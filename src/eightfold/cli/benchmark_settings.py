@@ -10,6 +10,7 @@ from eightfold.bench.named import located
 from eightfold.bench.shares import Placement, placed
 from eightfold.errors import RecipeError
 from eightfold.running.file import RuntimeFile, read
+from eightfold.running.launch import with_given
 from eightfold.running.settings import Allocator, Layout, Mode, Runtime
 from eightfold.system.topology import topology
 
@@ -64,7 +65,7 @@ class Wanted:
         """
         start = Runtime(batch_size=BATCH_SIZES[mode])
         if self.tuned is not None:
-            start = self._file(model).choose(mode)[1].settings
+            start, _ = with_given(self._file(model).choose(mode)[1].settings)
             if self.placement != Placement():
                 start = replace(start, intra=None, inter=None)  # these belong to the instances that were tuned
         given = {name: value for name, value in self._given() if value is not None}

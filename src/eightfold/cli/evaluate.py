@@ -33,7 +33,7 @@ Data = Annotated[
         "--data",
         "-d",
         metavar="DATA",
-        help="An .npz file with arrays named like the inputs (or x) and labels in y, a folder of images with "
+        help="An .npz or .npy file with arrays named like the inputs (or x) and labels in y, a folder of images with "
         "a sub-folder for each class, TFRecord files, or module:function.",
         show_default=False,
     ),

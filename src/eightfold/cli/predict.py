@@ -250,7 +250,8 @@ def _lines(done: Predictions) -> Iterator[Text]:
         f"{done.output}: {done.rows} rows{before}: " + ", ".join(f"{n} {kind}" for n, kind in done.columns.items())
     )
     if done.computed:
-        rate = f"{done.rows_per_second:.1f} rows/s over {done.seconds.compute:.1f} s; " if done.rows_per_second else ""
+        steady = f"{done.computed - done.first} rows in {done.seconds.compute:.1f} s, once all instances had begun"
+        rate = f"{done.rows_per_second:.1f} rows/s ({steady}); " if done.rows_per_second else ""
         yield Text(f"{rate}{done.seconds.whole:.1f} s in all; {done.instances} instances, batch {done.batch_size}")
     if done.deaths:
         yield Text(f"workers that died and were replaced: {done.deaths}; no row was lost")

@@ -74,7 +74,7 @@ class Screen:
         console = Console(stderr=True)
         bars = _bars(console, shown=console.is_terminal and not self.quiet)
         with redirect_stdout(sys.stderr), bars:  # what the user's own functions print is no result
-            yield _Stages(bars)
+            yield _Stages(bars, spoken=not (console.is_terminal or self.quiet))
 
     def show(self, document: Mapping[str, Any], *page: RenderableType) -> None:
         """Writes the result, as JSON or for people.
@@ -118,10 +118,13 @@ def _bars(console: Console, *, shown: bool) -> Progress:
 
 
 class _Stages:
-    """The bar of the current stage; a new stage hides the one before."""
+    """The bar of the current stage; a new stage hides the one before.
 
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
+    A stage that comes in words of its own is done once and takes minutes: where there are no bars, it is `spoken` of.
+    """
+
+    def __init__(self, bars: Progress, *, spoken: bool) -> None:
+        self._bars, self._spoken = bars, spoken
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
@@ -129,4 +132,6 @@ class _Stages:
             for task in self._bars.tasks:
                 self._bars.update(task.id, visible=False)
             self._tasks[stage] = self._bars.add_task(STAGES.get(stage, stage), total=total)
+            if self._spoken and stage not in STAGES:
+                print(stage, file=sys.stderr, flush=True)
         self._bars.update(self._tasks[stage], completed=done, total=total)

@@ -74,12 +74,10 @@ class Table:
     def rows(self) -> int:
         return self.job.rows
 
-    def says_why(self, column: Column) -> bool:
-        """Whether a column says why rows were skipped: a model may have an output of that name."""
-        return self.job.skip_errors and column.name == ERROR
+    def blocks(self, columns: Sequence[Column] | None = None) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
+        """Shard by shard: the columns by name, and for each of them which rows have no value: NaN, 0 or empty text.
 
-    def blocks(self, columns: Sequence[Column] | None = None) -> Iterator[tuple[dict[str, Array], Array]]:
-        """Shard by shard: the columns by name, and which rows were skipped. Skipped rows are NaN, 0 or empty.
+        Rows that were skipped have none but for what the data says of them: the name of the file, and mostly the label.
 
         Args:
             columns: those that are read; all where left out.
@@ -87,18 +85,27 @@ class Table:
         wanted = self.columns if columns is None else columns
         for shard in self.job.shards:
             part, skipped = read_part(self._folder, shard)
-            places = np.array([one.row - shard.start for one in skipped], np.int64)
-            empty = np.zeros(shard.rows, bool)
-            empty[places] = True
-            found: dict[str, Array] = {}
+            found, without = {}, {column.name: self._without(column, shard, skipped) for column in wanted}
             for column in wanted:
-                if self.says_why(column):
+                if self._says_why(column):
                     values = np.full(shard.rows, b"", object)
-                    values[places] = _reasons(skipped)
+                    values[~without[column.name]] = _reasons(skipped)
                 else:
                     values = part[column.name] if column.name in part else _nothing(column, shard)
-                found[column.name] = _values(values, column, empty)
-            yield found, empty
+                found[column.name] = _values(values, column, without[column.name])
+            yield found, without
+
+    def _says_why(self, column: Column) -> bool:
+        """Whether a column says why rows were skipped: a model may have an output of that name."""
+        return self.job.skip_errors and column.name == ERROR
+
+    def _without(self, column: Column, shard: Shard, skipped: Sequence[Skipped]) -> Array:
+        """Which rows of a shard have no value in a column."""
+        if column.name == self.job.file:
+            return np.zeros(shard.rows, bool)
+        lacking = [one for one in skipped if not (column.name == self.job.label and one.labelled)]
+        empty = np.isin(np.arange(shard.start, shard.stop), [one.row for one in lacking])
+        return ~empty if self._says_why(column) else empty
 
 
 def _reasons(skipped: Sequence[Skipped]) -> Array:

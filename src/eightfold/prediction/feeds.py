@@ -15,10 +15,11 @@ from eightfold.data.spec import InputSpec, fixed_batch
 from eightfold.errors import DataError
 from eightfold.graph.ir import Array
 from eightfold.prediction.job import Job, Shard
+from eightfold.prediction.kept import is_column
 from eightfold.prediction.listing import Rows
 from eightfold.prediction.parts import Skipped
 
-__all__ = ["Buffers", "Feed", "feeds"]
+__all__ = ["Buffers", "Feed", "Refused", "feeds"]
 
 SHAPES = 16
 """Of how many shapes arrays are kept; pictures that keep their own sizes have more."""
@@ -44,6 +45,14 @@ class Feed:
     inputs: Mapping[str, Array]
     rows: tuple[int, ...]
     labels: Array | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refused:
+    """A row that the model cannot be given, and its label where that is known."""
+
+    skipped: Skipped
+    label: Array | None
 
 
 class Buffers:
@@ -73,7 +82,7 @@ class Buffers:
 
 def feeds(
     job: Job, specs: Mapping[str, InputSpec], rows: Rows, shard: Shard, buffers: Buffers
-) -> Iterator[Feed | Skipped]:
+) -> Iterator[Feed | Refused]:
     """All rows of a shard, in order: in batches, or each by itself with the reason why it is skipped.
 
     A batch ends at a multiple of the batch size, counted from the first row of the data, and where the shape of the
@@ -85,7 +94,7 @@ def feeds(
     whole = fixed_batch(specs.values())
     parts: list[Read] = []
     for found in _read(job, specs, rows, shard):
-        if isinstance(found, Skipped):
+        if isinstance(found, Refused):
             yield found
             continue
         at, chunk = found
@@ -101,7 +110,7 @@ def feeds(
         yield _feed(parts, specs, whole, buffers)
 
 
-def _read(job: Job, specs: Mapping[str, InputSpec], rows: Rows, shard: Shard) -> Iterator[Read | Skipped]:
+def _read(job: Job, specs: Mapping[str, InputSpec], rows: Rows, shard: Shard) -> Iterator[Read | Refused]:
     """The rows of a shard, checked, in pieces of any size."""
     at = shard.start
     while at < shard.stop:
@@ -112,14 +121,14 @@ def _read(job: Job, specs: Mapping[str, InputSpec], rows: Rows, shard: Shard) ->
         except BadRowError:
             raise
         except DataError as error:  # the reading ended with this row; it goes on with the next
-            yield _refused(job, rows, at, error)
+            yield _refused(job, rows, at, error, rows.label(at))
             at += 1
             continue
         if at < shard.stop:
             raise DataError(f"the data ends before row {at}; it had {job.rows} rows when this run began")
 
 
-def _checked(job: Job, specs: Mapping[str, InputSpec], rows: Rows, read: Read) -> Iterator[Read | Skipped]:
+def _checked(job: Job, specs: Mapping[str, InputSpec], rows: Rows, read: Read) -> Iterator[Read | Refused]:
     """The rows as the model takes them; those that do not fit are told apart from the others."""
     at, chunk = read
     try:
@@ -127,7 +136,7 @@ def _checked(job: Job, specs: Mapping[str, InputSpec], rows: Rows, read: Read) -
         yield at, replace(chunk, inputs=inputs)
     except DataError as error:
         if chunk.size == 1:
-            yield _refused(job, rows, at, error)
+            yield _refused(job, rows, at, error, chunk.labels)
             return
         for index in range(chunk.size):
             yield from _checked(job, specs, rows, (at + index, chunk.cut(index, index + 1)))
@@ -141,10 +150,11 @@ def _fitting(array: Array, spec: InputSpec, batch: int) -> Array:
     return array
 
 
-def _refused(job: Job, rows: Rows, row: int, error: DataError) -> Skipped:
+def _refused(job: Job, rows: Rows, row: int, error: DataError, label: Array | None) -> Refused:
     if not job.skip_errors:
-        raise BadRowError(f"{rows.name(row)}: {error}") from error
-    return Skipped(row, str(error))
+        raise BadRowError(f"{rows.name(row)}: {error}; --skip-errors leaves such rows empty") from error
+    known = label is not None and is_column(label)
+    return Refused(Skipped(row, str(error), labelled=known), label if known else None)
 
 
 def _feed(parts: list[Read], specs: Mapping[str, InputSpec], whole: int | None, buffers: Buffers) -> Feed:

@@ -80,6 +80,7 @@ class Job:
         outputs: names of the outputs to keep; empty keeps all.
         top: keep the so many highest classes and their scores instead of whole outputs.
         skip_errors: rows that cannot be read are left empty; else they end the job.
+        label, file: what the columns are called that come from the data; no output that is kept has that name.
     """
 
     call: Call
@@ -91,6 +92,8 @@ class Job:
     outputs: tuple[str, ...] = ()
     top: int | None = None
     skip_errors: bool = False
+    label: str = "label"
+    file: str = "file"
 
     @property
     def shards(self) -> tuple[Shard, ...]:

@@ -22,7 +22,7 @@ from typing import Any
 from eightfold.errors import DataError, OutputError
 from eightfold.prediction.array_file import UNFINISHED
 from eightfold.prediction.job import Job, Shard
-from eightfold.prediction.parts import has_part
+from eightfold.prediction.parts import PREFIX, has_part
 from eightfold.quantization.folder_lock import FolderLock
 
 __all__ = ["Journal", "folder_of"]
@@ -97,6 +97,10 @@ class Journal:
                 "ask for the same, or start anew with --overwrite"
             )
         return Job.from_json(self.job_file.read_text(encoding="utf-8"))
+
+    def has_parts(self) -> bool:
+        """Whether anything would be lost by starting anew."""
+        return any(self.folder.glob(f"{PREFIX}*"))
 
     def missing(self, job: Job) -> list[Shard]:
         """The shards that have no part yet."""

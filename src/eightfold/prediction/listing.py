@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eightfold.data import Source, load
 from eightfold.data.folder import FolderSource
 from eightfold.data.pictures import Decoder, decoder
@@ -21,6 +23,7 @@ from eightfold.data.record_index import RecordIndex
 from eightfold.data.spec import InputSpec
 from eightfold.data.tfrecord import TFRecordSource
 from eightfold.errors import DataError
+from eightfold.graph.ir import Array
 from eightfold.prediction.job import Job
 from eightfold.prediction.kept import KeptSource
 
@@ -35,15 +38,21 @@ class Rows:
     Attributes:
         source: reads them from any row on.
         files: of pictures, one for each row, from the folder on; None for other data.
+        labels: of pictures in class folders, likewise: known without reading them.
     """
 
-    def __init__(self, source: Source, files: list[str] | None = None) -> None:
+    def __init__(self, source: Source, files: list[str] | None = None, labels: list[int] | None = None) -> None:
         self.source = source
         self.files = files
+        self.labels = labels
 
     def name(self, row: int) -> str:
         """What messages call a row."""
         return f"row {row}" if self.files is None else f"row {row} ({self.files[row]})"
+
+    def label(self, row: int) -> Array | None:
+        """The label of a row that cannot be read, where it is known."""
+        return None if self.labels is None else np.array([self.labels[row]])
 
 
 def opened(job: Job, specs: Specs) -> Rows:
@@ -69,7 +78,7 @@ def _pictures(
     width: int | None,
 ) -> Rows:
     decode = replace(decoder(specs, job.preprocess), height=height, width=width)
-    return Rows(FolderSource([Path(folder, file) for file in files], labels, decode), files)
+    return Rows(FolderSource([Path(folder, file) for file in files], labels, decode), files, labels)
 
 
 def _records(

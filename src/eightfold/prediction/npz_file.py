@@ -16,7 +16,7 @@ THE_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def write_npz(table: Table, path: Path) -> None:
-    """Writes an array for each column, as `numpy.savez` does. A row that was skipped is NaN, 0 or empty text."""
+    """Writes an array for each column, as `numpy.savez` does. What a skipped row lacks is NaN, 0 or empty text."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for column in table.columns:
             member = zipfile.ZipInfo(f"{column.name}.npy", THE_DATE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from eightfold.graph.ir import Array
 from eightfold.prediction.columns import Column, Table
 
 __all__ = ["arrow", "write_parquet"]
+
+Block: TypeAlias = "tuple[dict[str, Array], dict[str, Array]]"
 
 GROUP_ROWS = 16384
 GROUP_BYTES = 64 << 20
@@ -33,7 +35,7 @@ def arrow() -> Any:
 
 
 def write_parquet(table: Table, path: Path) -> None:
-    """Writes a column for each column; rows of vectors become lists of a fixed length. A skipped row is null.
+    """Writes a column for each column; rows of vectors become lists of a fixed length. What skipped rows lack is null.
 
     Raises:
         ModelError: an output is of complex numbers, which Parquet does not have.
@@ -51,11 +53,11 @@ def write_parquet(table: Table, path: Path) -> None:
 
 def _groups(pa: Any, table: Table, schema: Any) -> Iterator[Any]:
     """Groups of rows as Arrow tables; shards are joined before they are converted, since a shard may be a few rows."""
-    waiting: list[tuple[dict[str, Array], Array]] = []
+    waiting: list[Block] = []
     rows = size = 0
-    for values, skipped in table.blocks():
-        waiting.append((values, skipped))
-        rows += len(skipped)
+    for values, nulls in table.blocks():
+        waiting.append((values, nulls))
+        rows += len(next(iter(values.values())))
         size += sum(array.nbytes for array in values.values())
         if rows >= GROUP_ROWS or size >= GROUP_BYTES:
             yield _group(pa, table, waiting, schema)
@@ -64,17 +66,12 @@ def _groups(pa: Any, table: Table, schema: Any) -> Iterator[Any]:
         yield _group(pa, table, waiting, schema)
 
 
-def _group(pa: Any, table: Table, blocks: list[tuple[dict[str, Array], Array]], schema: Any) -> Any:
-    skipped = np.concatenate([places for _, places in blocks])
-    arrays = [
-        _array(
-            pa,
-            column,
-            np.concatenate([values[column.name] for values, _ in blocks]),
-            ~skipped if table.says_why(column) else skipped,
-        )
-        for column in table.columns
-    ]
+def _group(pa: Any, table: Table, blocks: list[Block], schema: Any) -> Any:
+    values, nulls = (
+        {name: np.concatenate([one[name] for one in every]) for name in schema.names}
+        for every in zip(*blocks, strict=True)
+    )
+    arrays = [_array(pa, column, values[column.name], nulls[column.name]) for column in table.columns]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

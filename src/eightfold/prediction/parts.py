@@ -10,15 +10,16 @@ from eightfold.graph.ir import Array
 from eightfold.prediction.array_file import ArrayFile, write_arrays
 from eightfold.prediction.job import Shard
 
-__all__ = ["Part", "Skipped", "has_part", "read_part", "write_part"]
+__all__ = ["PREFIX", "Part", "Skipped", "has_part", "read_part", "write_part"]
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A row that has no answer, and why."""
+    """A row that has no answer, and why; and whether its label is known all the same."""
 
     row: int
     why: str
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,12 +27,16 @@ class Part:
     """The answers for the rows of a shard, in their order.
 
     Attributes:
-        columns: by name; the first axis counts rows. Skipped rows are filled with zeros or empty text.
+        columns: by name; the first axis counts rows. What is not known of skipped rows is 0 or empty text.
         skipped: the rows that could not be read.
     """
 
     columns: Mapping[str, Array]
     skipped: tuple[Skipped, ...] = ()
+
+
+PREFIX = "part-"
+"""What the names of their files begin with."""
 
 
 def has_part(folder: Path, shard: Shard) -> bool:
@@ -59,4 +64,4 @@ def read_part(folder: Path, shard: Shard) -> tuple[ArrayFile, tuple[Skipped, ...
 
 
 def _path(folder: Path, shard: Shard) -> Path:
-    return folder / f"part-{shard.number:06}"
+    return folder / f"{PREFIX}{shard.number:06}"

@@ -108,6 +108,7 @@ def _begun(wish: Wish, model: Described, found: Survey, dataset: Dataset, journa
     rows = min(rows, wish.samples or rows)
     if not rows:
         raise DataError("the data set is empty: it has no examples")
+    own = () if wish.top else wish.outputs or tuple(model.outputs)
     return Job(
         call=wish.call,
         batch_size=dataset.batch_size,
@@ -118,6 +119,7 @@ def _begun(wish: Wish, model: Described, found: Survey, dataset: Dataset, journa
         outputs=wish.outputs,
         top=wish.top,
         skip_errors=wish.skip_errors,
+        **{name: f"data_{name}" for name in ("label", "file") if name in own},
     )
 
 

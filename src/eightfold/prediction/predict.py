@@ -206,11 +206,10 @@ def _computed(
 
 def _prepare(journal: Journal, *, resume: bool, overwrite: bool) -> None:
     """Raises `OutputError` where a run that did not finish is neither resumed nor given up."""
-    begun = journal.job_file.exists()
-    if begun and resume:
+    if resume and journal.job_file.exists():
         journal.tidy()
         return
-    if begun and not overwrite:
+    if journal.has_parts() and not overwrite:
         raise OutputError(
             f"{journal.folder} holds parts of a run that did not finish; go on with it (--resume), or start anew "
             "(--overwrite)"

@@ -42,6 +42,11 @@ def connect(address: str) -> None:
     Raises:
         PlatformError: there is none, or it runs another Ray or Python. It may also try for ever.
     """
+    if address == "local":
+        raise PlatformError(
+            "the address local would start a cluster for this command alone; leave out --cluster to compute here, or "
+            "give HOST:PORT of a cluster, or auto for the one that this machine is in"
+        )
     if address.startswith("ray://"):
         raise PlatformError(
             f"the address {address} is one for Ray's client, which cannot run Ray Data; run the command on a machine "

@@ -33,6 +33,12 @@ from eightfold.running.settings import Runtime
 
 __all__ = ["main"]
 
+TOKENS = (
+    "where the cluster asks for a token, this process needs it, too: RAY_AUTH_MODE=token, and the token in "
+    "~/.ray/auth_token or RAY_AUTH_TOKEN"
+)
+"""Ray says by its log alone that a token is wrong or missing, and goes on trying."""
+
 Say = Callable[[dict[str, Any]], None]
 
 
@@ -72,7 +78,7 @@ def _connect(request: dict[str, Any], say: Say) -> None:
 
 def _unreachable(address: str, seconds: float, say: Say) -> None:
     """Ends the process from another thread: Ray cannot be stopped while it tries to connect."""
-    say(error_answer(PlatformError(f"no Ray cluster answers at {address}, tried for {seconds:g} s")))
+    say(error_answer(PlatformError(f"no Ray cluster answers at {address}, tried for {seconds:g} s; {TOKENS}")))
     os._exit(0)
 
 

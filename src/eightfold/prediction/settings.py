@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eightfold.running.chosen import choose
 from eightfold.running.file import place, read
+from eightfold.running.launch import with_given
 from eightfold.running.settings import Mode, Runtime
 from eightfold.system.topology import topology
 
@@ -62,4 +63,5 @@ def _found(model: str | Path | None, mode: Mode | None) -> Settled:
     notes = chosen.notes
     if chosen.tuned.model is not None:
         notes = (*notes, f"tuning found {chosen.tuned.model} to be faster; this run computes the model that was named")
-    return Settled(chosen.settings, notes)
+    settings, given = with_given(chosen.settings)
+    return Settled(settings, (*notes, *given))

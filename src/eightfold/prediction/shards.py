@@ -10,18 +10,15 @@ import numpy as np
 from eightfold.errors import DataError, ModelError
 from eightfold.graph.ir import Array
 from eightfold.prediction.ahead import ahead
-from eightfold.prediction.feeds import Buffers, Feed, feeds
+from eightfold.prediction.feeds import Buffers, Feed, Refused, feeds
 from eightfold.prediction.job import Job, Shard
 from eightfold.prediction.kept import is_column
 from eightfold.prediction.listing import Rows, opened
-from eightfold.prediction.parts import Part, Skipped
+from eightfold.prediction.parts import Part
 from eightfold.prediction.predictor import Predictor
 from eightfold.prediction.top import top
 
 __all__ = ["Opened", "open_model", "run_shards"]
-
-LABEL, FILE = "label", "file"
-"""Columns that come from the data."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,14 +54,14 @@ def run_shards(model: Opened, shards: Iterable[Shard]) -> Iterator[tuple[Shard, 
     answers: _Answers | None = None
     for found in ahead(_tagged(model, shards)):
         if isinstance(found, Shard):
-            answers = _Answers(found)
+            answers = _Answers(model.job, found)
             continue
         assert answers is not None
         if isinstance(found, Feed):
             answers.add(found, _called(model, found))  # copies: an output may lie in the memory of an input
             model.buffers.give(found.inputs.values())
-        elif isinstance(found, Skipped):
-            answers.skipped.append(found)
+        elif isinstance(found, Refused):
+            answers.refused.append(found)
         else:
             yield answers.shard, answers.part(model.rows)
 
@@ -74,7 +71,7 @@ class _End:
     """The last row of a shard has been read."""
 
 
-def _tagged(model: Opened, shards: Iterable[Shard]) -> Iterator[Shard | Feed | Skipped | _End]:
+def _tagged(model: Opened, shards: Iterable[Shard]) -> Iterator[Shard | Feed | Refused | _End]:
     for shard in shards:
         yield shard
         yield from feeds(model.job, model.predictor.inputs, model.rows, shard, model.buffers)
@@ -105,25 +102,30 @@ def _as_numpy_has(array: Array) -> Array:
 class _Answers:
     """What is known of a shard so far."""
 
+    job: Job
     shard: Shard
     columns: dict[str, Array] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
     def add(self, feed: Feed, outputs: dict[str, Array]) -> None:
         """Takes in the answers for a batch, each in the place of its row."""
         if feed.labels is not None and is_column(feed.labels):
-            outputs = {**outputs, LABEL if LABEL not in outputs else f"data_{LABEL}": feed.labels}
-        places = np.array(feed.rows) - self.shard.start
+            outputs = {**outputs, self.job.label: feed.labels}
         for name, values in outputs.items():
-            column = self._column(name, values, feed.rows)
-            column[places] = values
+            self._put(name, feed.rows, values)
 
     def part(self, rows: Rows) -> Part:
-        """The answers, whole."""
+        """The answers, whole; what the data says comes behind what the model says, also of rows without an answer."""
+        for one in self.refused:
+            if one.label is not None:
+                self._put(self.job.label, (one.skipped.row,), one.label)
         if rows.files is not None:
             names = np.array(rows.files[self.shard.start : self.shard.stop], object)
-            self.columns[FILE if FILE not in self.columns else f"data_{FILE}"] = names
-        return Part(self.columns, tuple(self.skipped))
+            self.columns[self.job.file] = names
+        return Part(self.columns, tuple(one.skipped for one in self.refused))
+
+    def _put(self, name: str, rows: tuple[int, ...], values: Array) -> None:
+        self._column(name, values, rows)[np.array(rows) - self.shard.start] = values
 
     def _column(self, name: str, values: Array, rows: tuple[int, ...]) -> Array:
         if name not in self.columns:

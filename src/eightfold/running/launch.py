@@ -14,7 +14,7 @@ from eightfold.running.settings import Mode, Runtime
 from eightfold.system import cpu_list
 from eightfold.system.topology import Topology
 
-__all__ = ["INSTANCE", "INSTANCES", "MODE", "Copy", "Launch", "launch", "without_given"]
+__all__ = ["INSTANCE", "INSTANCES", "MODE", "Copy", "Launch", "launch", "with_given", "without_given"]
 
 INSTANCE, INSTANCES, MODE = "EIGHTFOLD_INSTANCE", "EIGHTFOLD_INSTANCES", "EIGHTFOLD_MODE"
 """What a program learns about itself: which copy it is, from 0; how many there are; what the settings are good for."""
@@ -80,6 +80,12 @@ def without_given(env: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         if value != env[name]
     ]
     return {name: value for name, value in env.items() if name not in given}, notes
+
+
+def with_given(settings: Runtime) -> tuple[Runtime, list[str]]:
+    """The settings with the variables that the user has set already as they are; see `without_given`."""
+    _, notes = without_given(settings.env)
+    return replace(settings, env={name: os.environ.get(name, value) for name, value in settings.env.items()}), notes
 
 
 def _shared_out(settings: Runtime, instances: int, here: Topology) -> Runtime:

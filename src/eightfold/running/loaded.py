@@ -68,6 +68,7 @@ class Loaded:
 
         Raises:
             DataError: names, shapes or element types are not those of the model.
+            ModelError: it was closed.
         """
         arrays = bound_names(inputs, self._specs)
         feeds = [_fitting(arrays[name], spec) for name, spec in self._specs.items()]

@@ -90,11 +90,16 @@ class Prepared:
 
         Raises:
             DataError: the inputs are not those of the model, or TensorFlow refuses them.
+            ModelError: it was closed.
         """
         try:
             outputs: list[Array] = self._call(*(take(one) for take, one in zip(self._takes, inputs, strict=True)))
         except (tf.errors.InvalidArgumentError, ValueError) as error:
             raise DataError(f"{self._path} cannot run on this data: {reason(error)}") from error
+        except tf.errors.CancelledError as error:
+            raise ModelError(
+                f"{self._path} was closed; expected a call before that, inside of the with block"
+            ) from error
         return outputs
 
     def close(self) -> None:

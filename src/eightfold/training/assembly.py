@@ -21,18 +21,10 @@ from eightfold.training.recipe import TrainingRecipe
 from eightfold.training.sets import Sets
 from eightfold.training.step import Steps
 
-__all__ = ["chosen_batch_size", "example", "loop_of"]
+__all__ = ["example", "loop_of"]
 
-BATCHES = (16, 32, 64)
-STEPS_AN_EPOCH = 40
-"""A batch size that is chosen leaves so many steps in an epoch, if the smallest one does."""
 TRIAL_BATCH = 64
 """Examples, at most, for the trial of the precision."""
-
-
-def chosen_batch_size(examples: int) -> int:
-    """The largest of `BATCHES` that leaves enough steps in an epoch: larger ones are hardly faster on a CPU."""
-    return max([BATCHES[0], *(size for size in BATCHES if examples // size >= STEPS_AN_EPOCH)])
 
 
 def example(batches: Epochs) -> tuple[Array, Array]:

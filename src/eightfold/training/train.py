@@ -29,32 +29,27 @@ from eightfold.data.labelled import Cache, read_labelled
 from eightfold.data.training_data import TrainingData, training_data
 from eightfold.errors import RecipeError
 from eightfold.training.accelerate import Choice, accelerate
-from eightfold.training.assembly import chosen_batch_size, example, loop_of
+from eightfold.training.assembly import example, loop_of
 from eightfold.training.checkpoint import Checkpoint
 from eightfold.training.classifier import SCRATCH, classifier, default_side
 from eightfold.training.collective import Alone, Collective, synchronized
 from eightfold.training.curve import needs_matplotlib, write_curve
 from eightfold.training.ending import Ending, Verdict, target_of
 from eightfold.training.events import Events
-from eightfold.training.expected import is_whole
 from eightfold.training.frozen import frozen, parted
 from eightfold.training.history import Epoch, best_of
 from eightfold.training.loop import Diverged, Loop, Tell
+from eightfold.training.planning import GUESS, OptimizerName, planned
 from eightfold.training.precision import Precision
-from eightfold.training.recipe import TrainingRecipe, growing_from, recipe_for
+from eightfold.training.recipe import TrainingRecipe
 from eightfold.training.report import Seconds, TrainingReport, peak_memory_gb
-from eightfold.training.resizing import LEAST, half, size_stages
 from eightfold.training.run_folder import CHECKPOINT, RunFolder
 from eightfold.training.sets import Sets, feature_sets, picture_sets, training_batches
 
 __all__ = ["Trained", "train"]
 
-OptimizerName = Literal["auto", "sgd", "adam", "adamw", "lars", "lamb", "muon"]
-
 EPOCHS = 10
 """Where no number is given."""
-GUESS = 30
-"""How many epochs a run without a number of them is planned for: its warm-up follows from that."""
 
 
 @dataclass(frozen=True)
@@ -171,23 +166,19 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
         read = partial(read_labelled, size=side, cache=cache, cache_folder=cache_folder("pictures"), progress=progress)
         pictures = training_data(data, read, validation=validation, seed=seed)
         decoded = time.perf_counter()
-        size = chosen_batch_size(len(pictures.rows)) if batch_size == "auto" else batch_size
-        recipe = recipe_for(
-            size,
+        recipe = planned(
             len(pictures.rows),
-            GUESS if ending.epochs is None else ending.epochs,
+            ending,
+            side=side,
+            workers=those.count,
+            batch_size=batch_size,
             optimizer=optimizer,
             rate=rate,
-            schedule="constant" if ending.epochs is None else None,
-            grow_from=_growing(grow_from, size, ending, micro_batch),
             label_smoothing=label_smoothing,
             micro_batch=micro_batch,
+            grow_from=grow_from,
+            progressive_resizing=progressive_resizing,
         )
-        recipe = _resizing(recipe, progressive_resizing, side, ending)
-        if recipe.micro_batch < those.count:
-            raise RecipeError(
-                f"{those.count} workers cannot share batches of {recipe.micro_batch}; expected larger ones"
-            )
         tell("build", 0, None)
         net = classifier(model, side=side, classes=len(pictures.classes), weights=weights, seed=seed)
         if freeze:
@@ -199,8 +190,10 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
             body, trainee = parted(net)
             synchronized(those, body.variables)  # each computes a part of the features
             views = those.gather(before.get("views"))[0]
-            planned = ending.epochs or GUESS
-            sets = feature_sets(body, pictures, recipe, batches, those, seed, epochs=planned, views=views, tell=tell)
+            epochs_ahead = ending.epochs or GUESS
+            sets = feature_sets(
+                body, pictures, recipe, batches, those, seed, epochs=epochs_ahead, views=views, tell=tell
+            )
         else:
             trainee, sets = net, picture_sets(pictures, recipe, batches, those, seed)
         loop = loop_of(
@@ -242,31 +235,6 @@ def _accelerated(net: Any, precision: Choice, batches: Epochs, before: Precision
 
 def _target(target: float | str | None) -> float | None:
     return None if target is None else target_of(str(target))
-
-
-def _growing(
-    grow_from: int | Literal["auto"] | None, batch_size: int, ending: Ending, micro_batch: int | None
-) -> int | None:
-    if grow_from != "auto":
-        return grow_from
-    return growing_from(batch_size) if ending.epochs is not None and micro_batch is None else None
-
-
-def _resizing(recipe: TrainingRecipe, first: int | Literal["auto"] | None, side: int, ending: Ending) -> TrainingRecipe:
-    """The recipe, with pictures that grow where that is asked for."""
-    if first is None:
-        return recipe
-    if ending.epochs is None:
-        raise RecipeError("pictures cannot grow over a number of epochs that is left open; expected epochs=N")
-    if ending.epochs < 2:
-        raise RecipeError("pictures cannot grow in 1 epoch; expected 2 or more, or no progressive resizing")
-    if side <= LEAST:
-        raise RecipeError(f"pictures of {side} pixels cannot begin smaller; expected an image size above {LEAST}")
-    if first != "auto" and not (is_whole(first, LEAST) and first < side):
-        raise RecipeError(f"pictures cannot grow from {first!r} pixels; expected {LEAST} to {side - 1}, or auto")
-    begin = half(side) if first == "auto" else first
-    why = f"from {begin} to {side} pixels (Tan and Le 2021, arXiv:2104.00298)"
-    return replace(recipe, sizes=size_stages(begin, side, ending.epochs), why={**recipe.why, "sizes": why})
 
 
 def _check_freezing(model: Any, weights: str, progressive_resizing: Any, *, freeze: bool) -> None:

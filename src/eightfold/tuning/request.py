@@ -49,6 +49,7 @@ class Request:
     batch_sizes: Sequence[int]
     env: Mapping[str, str]
     aim: Aim
+    budget: str | float | None = None
 
     def __post_init__(self) -> None:
         for path in filter(None, (self.model, self.int8)):
@@ -91,6 +92,7 @@ class Request:
         """The command line that asks for the same."""
         words = ["eightfold", "tune", str(self.model), "--mode", self.mode]
         words += ["--max-latency-ms", f"{self.aim.max_latency_ms:g}"] if self.aim.max_latency_ms else []
+        words += ["--budget", _length(self.budget)] if self.budget is not None else []
         words += ["--batch-sizes", ",".join(map(str, self.batch_sizes))] if self.batch_sizes else []
         words += ["--int8", str(self.int8)] if self.int8 else []
         words += ["--precision", ",".join(self.precision)] if self.precision else []
@@ -124,6 +126,11 @@ class Request:
         contents = [_content(path) for path in dict.fromkeys(self.paths.values())]
         facts = (machine.cpu, machine.cores, versions(), asdict(self.aim), candidates, contents, fed)
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+
+def _length(budget: str | float) -> str:
+    """A length of time as the command line takes it."""
+    return budget if isinstance(budget, str) else f"{budget:g}s"
 
 
 def versions() -> dict[str, str]:

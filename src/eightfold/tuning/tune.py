@@ -90,7 +90,8 @@ def tune(  # noqa: PLR0913  (one argument for each option)
     start = time.monotonic()
     seconds = None if budget is None else seconds_of(budget)
     path, beside = Path(model), None if int8 is None else Path(int8)
-    asked = Request(path, mode, beside, tuple(precision), tuple(batch_sizes), env or {}, Aim(mode, max_latency_ms))
+    aim = Aim(mode, max_latency_ms)
+    asked = Request(path, mode, beside, tuple(precision), tuple(batch_sizes), env or {}, aim, budget)
     file = Path(output) if output is not None else place(path)
     _check_writable(file)
     log = Path(trials) if trials is not None else _log_of(path, mode, output)
@@ -113,11 +114,11 @@ def _result(asked: Request, space: Space, found: Found, seconds: float, processe
     """The outcome of a search.
 
     Raises:
-        ModelError: no candidate could run the model.
-        KeyboardInterrupt: Ctrl-C before anything was measured.
+        ModelError: no candidate could run the model, or there was no time to compare any.
+        KeyboardInterrupt: Ctrl-C before there was anything to compare.
     """
     best = found.best
-    if best is None:
+    if best is None or _broken_off(found):
         raise _nothing(found, asked.model)
     default = space.default.but(batch_size=best.runtime.batch_size)
     trials = trials_of(found, best, default)
@@ -141,10 +142,16 @@ def _result(asked: Request, space: Space, found: Found, seconds: float, processe
     )
 
 
+def _broken_off(found: Found) -> bool:
+    """Whether the search ended before a second candidate had its turn: the first is then no better than any other."""
+    return found.ended in ("budget", "interrupted") and len(found.standing.samples) + len(found.failures) < 2
+
+
 def _nothing(found: Found, model: Path) -> BaseException:
     if found.ended == "interrupted":
         return KeyboardInterrupt()
-    reason = next((failure.reason for failure in found.failures.values()), "the budget was spent before the first turn")
+    spent = "the budget was spent before two candidates had a turn; give it more: --resume --budget 2m"
+    reason = next((failure.reason for failure in found.failures.values()), spent)
     return ModelError(f"no settings were found for {model}: {reason}")
 
 

@@ -86,7 +86,7 @@ class Environment:
 
     def _make(self, base: str, folder: Path, tell: Tell) -> None:
         """Makes it beside its place. A virtual environment may be renamed where only its `python` is used."""
-        told = _Steps(f"making the environment of {self.name}", tell)
+        told = _Steps(f"making the environment of {self.name} in {folder} (once, takes minutes)", tell)
         with written_beside(folder, overwrite=True) as place:
             interpreter = str(place / "bin" / "python")
             _run([base, "-m", "venv", str(place)], self.name, told)
@@ -134,4 +134,7 @@ def _run(command: Sequence[str], name: str, told: Callable[[str], None]) -> None
         complaints = [line for line in said if line.startswith("ERROR")] or [line for line in said if line]
         last = complaints[-1] if complaints else f"exit code {code}"
         what = "pip" if "pip" in command else "venv"
-        raise PlatformError(f"the environment of {name} could not be installed: {what} said: {last}")
+        raise PlatformError(
+            f"the environment of {name} could not be installed: {what} said: {last} (packages come from the index that "
+            "pip is set up for, which must be within reach)"
+        )

@@ -1,11 +1,13 @@
 """Runs a LiteRT model, set for its best speed, in LiteRT's own environment: speaks `eightfold.bench.protocol`.
 
 XNNPACK, which LiteRT applies by itself, computes what it can. There is an interpreter for each batch in
-flight; `intra` of a job is the number of threads of an interpreter.
+flight; `intra` of a job is the number of threads of an interpreter. Where it is left open they are as many as there are
+cores, as the other runtimes have them by themselves; LiteRT's own default is one.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -44,7 +46,7 @@ def _inputs(interpreter: Interpreter, signature: str) -> dict[str, dict[str, Any
 
 
 def _run(path: str, job: Job, places: Mapping[str, int], feeds: Iterator[Feed]) -> Run:
-    interpreter = Interpreter(model_path=path, num_threads=job.intra)
+    interpreter = Interpreter(model_path=path, num_threads=job.intra or len(os.sched_getaffinity(0)))
     first = next(feeds)
     for name, place in places.items():
         interpreter.resize_tensor_input(place, first[name].shape)
