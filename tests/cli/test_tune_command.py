@@ -219,7 +219,7 @@ def test_a_network_by_name(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_with_tensorflow(run: Any, float_model: Path, data: Path, tmp_path: Path) -> None:
-    """From the command to the settings and the page, broken off by its budget after one turn."""
+    """From the command to the settings and the page, broken off by its budget after two turns."""
     net = tmp_path / "net"
     shutil.copytree(float_model, net)
     result = run("tune", net, "--budget", "1s", "--data", data, "--html", tmp_path / "page.html", "--json")

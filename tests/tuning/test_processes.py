@@ -111,9 +111,10 @@ def test_no_process_outlives_it(model: Make, stand_in: Path) -> None:
     assert not any(Path(f"/proc/{worker.pid}").exists() for worker in workers)
 
 
-def test_a_spent_budget_leaves_one_turn(model: Make, stand_in: Path) -> None:
+def test_a_spent_budget_leaves_two_to_compare(model: Make, stand_in: Path) -> None:
     with open_processes(model(), budget=1e-9) as turns:
-        round_of_two = turns([candidate(1), candidate(2)])
+        assert len([*turns([candidate(1)]), *turns([candidate(1)])]) == 2
+        round_of_two = turns([candidate(2), candidate(3)])
         assert isinstance(next(round_of_two)[1], Sample)
         with pytest.raises(BudgetSpent):
             next(round_of_two)

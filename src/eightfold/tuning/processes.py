@@ -38,6 +38,8 @@ FIRST_GUESS_MB = 1200.0
 """Of a process, before one has been seen."""
 SPARE = 0.2
 """The share of the free memory that is left alone."""
+COMPARED = 2
+"""Candidates that are measured whatever the budget."""
 
 
 class Processes:
@@ -47,7 +49,8 @@ class Processes:
         models: the path of each form of the model.
         signature: which to call.
         feeds: an .npz file with an array for each input, or None for synthetic input.
-        budget: looked at before each start and each turn but the first: some result there is always.
+        budget: looked at before each start and each turn, once two candidates have had theirs: one alone would be the
+            best of nothing.
         program: the worker, which speaks `eightfold.bench.protocol`.
 
     Attributes:
@@ -67,7 +70,7 @@ class Processes:
         self._program = program
         self._running: dict[str, Instances] = {}
         self._warm: set[Candidate] = set()
-        self._measured = False
+        self._measured: set[Candidate] = set()
         self._largest_mb = 0.0
         self._cores = topology().usable
         self.versions: Mapping[str, str] = {}
@@ -96,7 +99,8 @@ class Processes:
             for one in group:
                 self._check()
                 outcome = failures.get(one) or self._turn(one)
-                self._measured |= isinstance(outcome, Sample)
+                if isinstance(outcome, Sample):
+                    self._measured.add(one)
                 yield one, outcome
             waiting = waiting[len(group) :]
 
@@ -119,7 +123,7 @@ class Processes:
         return list(waiting)
 
     def _check(self) -> None:
-        if self._measured:
+        if len(self._measured) >= COMPARED:
             self._budget.check()
 
     def _free_mb(self) -> float:

@@ -114,11 +114,11 @@ def _result(asked: Request, space: Space, found: Found, seconds: float, processe
     """The outcome of a search.
 
     Raises:
-        ModelError: no candidate could run the model, or there was no time to compare any.
-        KeyboardInterrupt: Ctrl-C before there was anything to compare.
+        ModelError: no candidate could run the model.
+        KeyboardInterrupt: Ctrl-C before anything was measured.
     """
     best = found.best
-    if best is None or _broken_off(found):
+    if best is None:
         raise _nothing(found, asked.model)
     default = space.default.but(batch_size=best.runtime.batch_size)
     trials = trials_of(found, best, default)
@@ -142,16 +142,10 @@ def _result(asked: Request, space: Space, found: Found, seconds: float, processe
     )
 
 
-def _broken_off(found: Found) -> bool:
-    """Whether the search ended before a second candidate had its turn: the first is then no better than any other."""
-    return found.ended in ("budget", "interrupted") and len(found.standing.samples) + len(found.failures) < 2
-
-
 def _nothing(found: Found, model: Path) -> BaseException:
     if found.ended == "interrupted":
         return KeyboardInterrupt()
-    spent = "the budget was spent before two candidates had a turn; give it more: --resume --budget 2m"
-    reason = next((failure.reason for failure in found.failures.values()), spent)
+    reason = next((failure.reason for failure in found.failures.values()), "the budget was spent before the first turn")
     return ModelError(f"no settings were found for {model}: {reason}")
 
 
