@@ -14,11 +14,21 @@ def test_progress_is_not_shown_outside_a_terminal(capsys: pytest.CaptureFixture[
     assert capsys.readouterr() == ("", "")
 
 
+def test_what_takes_minutes_once_is_named_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Screen().work() as tell:
+        tell("making the environment of a peer", 0, None)
+        tell("making the environment of a peer", 5, None)
+    assert capsys.readouterr() == ("", "making the environment of a peer\n")
+    with Screen(quiet=True).work() as tell:
+        tell("making the environment of a peer", 0, None)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_each_stage_has_a_bar_on_a_terminal() -> None:
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=80)
     with _bars(console, shown=True) as bars:
-        tell = _Stages(bars)
+        tell = _Stages(bars, spoken=False)
         tell("read", 0, None)
         tell("calibrate", 5, 10)
         tell("calibrate", 7, 10)
