@@ -85,13 +85,19 @@ class Table:
         wanted = self.columns if columns is None else columns
         for shard in self.job.shards:
             part, skipped = read_part(self._folder, shard)
-            found, without = {}, {column.name: self._without(column, shard, skipped) for column in wanted}
+            empty = _marked(shard, skipped)
+            unlabelled = _marked(shard, [one for one in skipped if not one.labelled])
+            known = {self.job.label: unlabelled, self.job.file: np.zeros_like(empty)}
+            found: dict[str, Array] = {}
+            without: dict[str, Array] = {}
             for column in wanted:
                 if self._says_why(column):
                     values = np.full(shard.rows, b"", object)
-                    values[~without[column.name]] = _reasons(skipped)
+                    values[empty] = _reasons(skipped)
+                    without[column.name] = ~empty
                 else:
                     values = part[column.name] if column.name in part else _nothing(column, shard)
+                    without[column.name] = known.get(column.name, empty)
                 found[column.name] = _values(values, column, without[column.name])
             yield found, without
 
@@ -99,13 +105,10 @@ class Table:
         """Whether a column says why rows were skipped: a model may have an output of that name."""
         return self.job.skip_errors and column.name == ERROR
 
-    def _without(self, column: Column, shard: Shard, skipped: Sequence[Skipped]) -> Array:
-        """Which rows of a shard have no value in a column."""
-        if column.name == self.job.file:
-            return np.zeros(shard.rows, bool)
-        lacking = [one for one in skipped if not (column.name == self.job.label and one.labelled)]
-        empty = np.isin(np.arange(shard.start, shard.stop), [one.row for one in lacking])
-        return ~empty if self._says_why(column) else empty
+
+def _marked(shard: Shard, skipped: Sequence[Skipped]) -> Array:
+    """Which rows of a shard are among these."""
+    return np.isin(np.arange(shard.start, shard.stop), [one.row for one in skipped])
 
 
 def _reasons(skipped: Sequence[Skipped]) -> Array:

@@ -39,7 +39,7 @@ class Feed:
     Attributes:
         inputs: by name. A model of a fixed batch size gets the last row again where rows are lacking.
         rows: their numbers, fewer than the batch where some could not be read.
-        labels: one for each row, where the data has labels.
+        labels: one for each row, where the data has labels that can be a column.
     """
 
     inputs: Mapping[str, Array]
@@ -153,8 +153,8 @@ def _fitting(array: Array, spec: InputSpec, batch: int) -> Array:
 def _refused(job: Job, rows: Rows, row: int, error: DataError, label: Array | None) -> Refused:
     if not job.skip_errors:
         raise BadRowError(f"{rows.name(row)}: {error}; --skip-errors leaves such rows empty") from error
-    known = label is not None and is_column(label)
-    return Refused(Skipped(row, str(error), labelled=known), label if known else None)
+    label = _as_column(label)
+    return Refused(Skipped(row, str(error), labelled=label is not None), label)
 
 
 def _feed(parts: list[Read], specs: Mapping[str, InputSpec], whole: int | None, buffers: Buffers) -> Feed:
@@ -165,7 +165,11 @@ def _feed(parts: list[Read], specs: Mapping[str, InputSpec], whole: int | None, 
     }
     labels = [chunk.labels for _, chunk in parts]
     known = [one for one in labels if one is not None]
-    return Feed(inputs, rows, np.concatenate(known) if len(known) == len(labels) else None)
+    return Feed(inputs, rows, _as_column(np.concatenate(known)) if len(known) == len(labels) else None)
+
+
+def _as_column(labels: Array | None) -> Array | None:
+    return labels if labels is not None and is_column(labels) else None
 
 
 def _stacked(arrays: list[Array], size: int, dtype: np.dtype[Any], buffers: Buffers) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -67,12 +67,13 @@ def _groups(pa: Any, table: Table, schema: Any) -> Iterator[Any]:
 
 
 def _group(pa: Any, table: Table, blocks: list[Block], schema: Any) -> Any:
-    values, nulls = (
-        {name: np.concatenate([one[name] for one in every]) for name in schema.names}
-        for every in zip(*blocks, strict=True)
-    )
-    arrays = [_array(pa, column, values[column.name], nulls[column.name]) for column in table.columns]
+    values, nulls = zip(*blocks, strict=True)
+    arrays = [_array(pa, column, _joined(values, column), _joined(nulls, column)) for column in table.columns]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _joined(parts: Sequence[dict[str, Array]], column: Column) -> Array:
+    return np.concatenate([one[column.name] for one in parts])
 
 
 def _type(pa: Any, column: Column) -> Any:

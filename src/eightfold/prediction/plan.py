@@ -95,7 +95,8 @@ def _about(wish: Wish, model: Described, found: Survey, batch_size: int) -> dict
 
 
 def _begun(wish: Wish, model: Described, found: Survey, dataset: Dataset, journal: Journal) -> Job:
-    outputs = [model.outputs[name] for name in wish.outputs or model.outputs]
+    kept = _kept(wish, model)
+    outputs = [model.outputs[name] for name in kept]
     per_row = 0 if wish.top else sum(map(_row_bytes, outputs))
     listing, rows = found.listing, found.rows
     if listing is None:
@@ -108,7 +109,7 @@ def _begun(wish: Wish, model: Described, found: Survey, dataset: Dataset, journa
     rows = min(rows, wish.samples or rows)
     if not rows:
         raise DataError("the data set is empty: it has no examples")
-    own = () if wish.top else wish.outputs or tuple(model.outputs)
+    taken = () if wish.top else kept
     return Job(
         call=wish.call,
         batch_size=dataset.batch_size,
@@ -119,7 +120,8 @@ def _begun(wish: Wish, model: Described, found: Survey, dataset: Dataset, journa
         outputs=wish.outputs,
         top=wish.top,
         skip_errors=wish.skip_errors,
-        **{name: f"data_{name}" for name in ("label", "file") if name in own},
+        label=_not_taken("label", taken),
+        file=_not_taken("file", taken),
     )
 
 
@@ -129,7 +131,7 @@ def _check(wish: Wish, model: Described) -> None:
     for name in wish.outputs:
         if name not in model.outputs:
             raise ModelError(f"the model has no output {name!r}; it has: {', '.join(model.outputs)}")
-    kept = wish.outputs or tuple(model.outputs)
+    kept = _kept(wish, model)
     if wish.top is not None:
         for name in kept:
             check_scores(model.outputs[name])
@@ -138,6 +140,16 @@ def _check(wish: Wish, model: Described) -> None:
             f"the model has an output {ERROR!r}, and the column of that name says which rows could not be read; choose "
             "other outputs with --outputs, or leave out --skip-errors"
         )
+
+
+def _kept(wish: Wish, model: Described) -> tuple[str, ...]:
+    """The outputs that become columns, or whose highest classes do."""
+    return wish.outputs or tuple(model.outputs)
+
+
+def _not_taken(name: str, taken: tuple[str, ...]) -> str:
+    """What a column of the data is called beside those of the model."""
+    return f"data_{name}" if name in taken else name
 
 
 def _row_bytes(spec: InputSpec) -> int:

@@ -12,7 +12,6 @@ from eightfold.graph.ir import Array
 from eightfold.prediction.ahead import ahead
 from eightfold.prediction.feeds import Buffers, Feed, Refused, feeds
 from eightfold.prediction.job import Job, Shard
-from eightfold.prediction.kept import is_column
 from eightfold.prediction.listing import Rows, opened
 from eightfold.prediction.parts import Part
 from eightfold.prediction.predictor import Predictor
@@ -109,7 +108,7 @@ class _Answers:
 
     def add(self, feed: Feed, outputs: dict[str, Array]) -> None:
         """Takes in the answers for a batch, each in the place of its row."""
-        if feed.labels is not None and is_column(feed.labels):
+        if feed.labels is not None:
             outputs = {**outputs, self.job.label: feed.labels}
         for name, values in outputs.items():
             self._put(name, feed.rows, values)

@@ -12,7 +12,7 @@ from eightfold.training.recipe import TrainingRecipe, growing_from, recipe_for
 from eightfold.training.resizing import LEAST, half, size_stages
 from eightfold.training.scaling import Name
 
-__all__ = ["GUESS", "OptimizerName", "planned"]
+__all__ = ["OptimizerName", "epochs_ahead", "planned"]
 
 OptimizerName: TypeAlias = Name | Literal["auto"]
 
@@ -53,7 +53,7 @@ def planned(
     recipe = recipe_for(
         size,
         examples,
-        GUESS if ending.epochs is None else ending.epochs,
+        epochs_ahead(ending),
         optimizer=optimizer,
         rate=rate,
         schedule="constant" if ending.epochs is None else None,
@@ -64,6 +64,11 @@ def planned(
     if recipe.micro_batch < workers:
         raise RecipeError(f"{workers} workers cannot share batches of {recipe.micro_batch}; expected larger ones")
     return recipe if progressive_resizing is None else _resizing(recipe, progressive_resizing, side, ending)
+
+
+def epochs_ahead(ending: Ending) -> int:
+    """How many epochs a run is planned for."""
+    return GUESS if ending.epochs is None else ending.epochs
 
 
 def _chosen_batch_size(examples: int) -> int:

@@ -39,7 +39,7 @@ from eightfold.training.events import Events
 from eightfold.training.frozen import frozen, parted
 from eightfold.training.history import Epoch, best_of
 from eightfold.training.loop import Diverged, Loop, Tell
-from eightfold.training.planning import GUESS, OptimizerName, planned
+from eightfold.training.planning import OptimizerName, epochs_ahead, planned
 from eightfold.training.precision import Precision
 from eightfold.training.recipe import TrainingRecipe
 from eightfold.training.report import Seconds, TrainingReport, peak_memory_gb
@@ -190,10 +190,8 @@ def train(  # noqa: PLR0913  (one argument for each thing that may be wanted)
             body, trainee = parted(net)
             synchronized(those, body.variables)  # each computes a part of the features
             views = those.gather(before.get("views"))[0]
-            epochs_ahead = ending.epochs or GUESS
-            sets = feature_sets(
-                body, pictures, recipe, batches, those, seed, epochs=epochs_ahead, views=views, tell=tell
-            )
+            ahead = epochs_ahead(ending)
+            sets = feature_sets(body, pictures, recipe, batches, those, seed, epochs=ahead, views=views, tell=tell)
         else:
             trainee, sets = net, picture_sets(pictures, recipe, batches, those, seed)
         loop = loop_of(
